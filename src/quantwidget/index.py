@@ -1,0 +1,177 @@
+"""What a model holds: its layers and tensors, and the same facts as a plain mapping for notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from quantwidget.record import LayerRecord, ModelRecord
+from quantwidget.tensor import TensorRef
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """A layer and the tensors that play a role in it.
+
+    Attributes
+    ----------
+    path
+        The layer's path; empty for tensors that belong to none.
+    display_name
+        A name for people.
+    op_type
+        Operator or class, such as ``"Conv2d"``; empty when the file does not say.
+    roles
+        Tensor name by role: ``"weight"``, ``"bias"`` or the storage's own word.
+    """
+
+    path: str
+    display_name: str
+    op_type: str
+    roles: Mapping[str, str]
+
+
+class TensorIndex(Mapping[str, Any]):
+    """The layers and tensors of one model; nothing but headers has been read.
+
+    As a mapping it has four keys:
+
+    - ``"format"``: ``"onnx"``, ``"pytorch"``, … or ``"none"``;
+    - ``"layers"``: ``{layer: {role: tensor name}}``;
+    - ``"is_quantized"``: true when any tensor holds stored codes;
+    - ``"tensor_data"``: ``{layer: {role: entry}}`` with an `Entry` each.
+
+    Attributes
+    ----------
+    format, source, producer
+        File format, where the model came from, and who wrote it.
+    metadata
+        Further facts from the file's header.
+    notes
+        Sentences about the whole file for the person who opened it.
+    layers
+        `Layer` by path.
+    tensors
+        `TensorRef` by name, in the order of the file.
+    """
+
+    def __init__(self, record: ModelRecord, source: str = "") -> None:
+        self.format = record.format
+        self.source = source
+        self.producer = record.producer
+        self.metadata = dict(record.metadata)
+        self.notes = record.notes
+        self.tensors: dict[str, TensorRef] = {}
+        roles: dict[str, dict[str, str]] = {}
+        for tensor in record.tensors:
+            in_layer = roles.setdefault(tensor.layer, {})
+            role = tensor.role if tensor.role not in in_layer else tensor.name
+            in_layer[role] = tensor.name
+            self.tensors[tensor.name] = replace(TensorRef.of(tensor), role=role)
+        self.layers = {
+            path: Layer(path=path, display_name=known.display_name or path, op_type=known.op_type, roles=in_layer)
+            for path, in_layer in roles.items()
+            for known in (record.layers.get(path, LayerRecord(path=path)),)
+        }
+
+    def __repr__(self) -> str:
+        """One line: format, source, number of layers and tensors."""
+        return (
+            f"<TensorIndex {self.format} {self.source!r}: {len(self.layers)} layers, {len(self.tensors)} tensors, "
+            f"{'quantized' if self.is_quantized else 'not quantized'}>"
+        )
+
+    @property
+    def is_quantized(self) -> bool:
+        """True when any tensor holds stored codes."""
+        return any(tensor.is_quantized for tensor in self.tensors.values())
+
+    def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - each key has a type of its own
+        """Give one of the four keys."""
+        if key == "format":
+            return self.format
+        if key == "is_quantized":
+            return self.is_quantized
+        if key == "layers":
+            return {path: dict(layer.roles) for path, layer in self.layers.items()}
+        if key == "tensor_data":
+            return {
+                path: {role: Entry(self.tensors[name]) for role, name in layer.roles.items()}
+                for path, layer in self.layers.items()
+            }
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the four keys."""
+        return iter(("format", "layers", "is_quantized", "tensor_data"))
+
+    def __len__(self) -> int:
+        """Count the keys."""
+        return 4
+
+
+class Entry(Mapping[str, Any]):
+    """One tensor as a lazy mapping: asking for a key reads what that key needs, listing the keys reads nothing.
+
+    - ``values``: flat float64; ``shape``; ``is_quantized``;
+    - for quantized tensors also ``int_values`` (codes, flat float64), ``scale_values`` and ``zero_point_values`` (flat
+      float64, one per channel or block), and ``scale`` and ``zero_point`` (floats) when there is exactly one.
+
+    A tensor that is listed only has just ``shape``, ``is_quantized`` and ``note``.
+    """
+
+    def __init__(self, tensor: TensorRef) -> None:
+        self._tensor = tensor
+
+    def __repr__(self) -> str:
+        """Name the tensor and its keys."""
+        return f"<Entry {self._tensor.name!r}: {', '.join(self)}>"
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the keys that this tensor has."""
+        if not self._tensor.is_readable:
+            return iter(("shape", "is_quantized", "note"))
+        keys = ["values", "shape", "is_quantized"]
+        quant = self._tensor.quant
+        if self._tensor.is_quantized and quant is not None:
+            keys += ["int_values", "scale_values", "zero_point_values"]
+            if quant.granularity == "per_tensor":
+                keys += ["scale", "zero_point"]
+        return iter(keys)
+
+    def __len__(self) -> int:
+        """Count the keys."""
+        return sum(1 for _ in self)
+
+    def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - each key has a type of its own
+        """Read what one key needs."""
+        if key not in tuple(self):
+            raise KeyError(key)
+        if key in {"shape", "is_quantized", "note"}:
+            return getattr(self._tensor, key)
+        if key == "values":
+            return _flat(self._tensor.values())
+        if key == "int_values":
+            return _flat(self._tensor.codes())
+        parameters = self._scales() if key.startswith("scale") else self._zero_points()
+        return parameters if key.endswith("_values") else float(parameters[0])
+
+    def _scales(self) -> npt.NDArray[np.float64]:
+        quant = self._tensor.quant
+        return _flat(quant.scale) if quant is not None and quant.scale is not None else np.zeros(0)
+
+    def _zero_points(self) -> npt.NDArray[np.float64]:
+        quant = self._tensor.quant
+        if quant is not None and quant.zero_point is not None:
+            return _flat(quant.zero_point)
+        return np.zeros_like(self._scales())
+
+
+def _flat(array: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+    return cast("npt.NDArray[np.float64]", array.astype(np.float64).reshape(-1))

@@ -1,0 +1,54 @@
+"""Stored bytes to codes and values: one module per family of schemes, tried in the order of `SCHEMES`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from quantwidget.schemes import affine, plain, scaled_float
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from quantwidget.record import TensorRecord
+    from quantwidget.storage import Region
+
+
+class Scheme(Protocol):
+    """What a module of this package offers."""
+
+    def matches(self, record: TensorRecord) -> bool:
+        """Tell whether this family decodes the tensor; its storage can be read."""
+        ...
+
+    def codes(self, record: TensorRecord, region: Region) -> npt.NDArray[np.generic] | None:
+        """Read the codes of a region, in the scheme's code type; None where there are no codes.
+
+        Returns
+        -------
+        numpy.ndarray or None
+            Shape: the lengths of the region's slices.
+        """
+        ...
+
+    def values(
+        self, record: TensorRecord, region: Region, codes: npt.NDArray[np.generic] | None
+    ) -> npt.NDArray[np.generic]:
+        """Give the values of a region from its codes.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape: the lengths of the region's slices. float32 where there are codes.
+        """
+        ...
+
+
+SCHEMES: tuple[Scheme, ...] = (plain, affine, scaled_float)
+
+
+def scheme_of(record: TensorRecord) -> Scheme | None:
+    """Return the family that decodes the tensor, or None when nobody does or the bytes cannot be reached."""
+    if record.storage is None:
+        return None
+    return next((scheme for scheme in SCHEMES if scheme.matches(record)), None)

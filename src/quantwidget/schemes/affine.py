@@ -1,0 +1,63 @@
+"""Integer codes with scale, zero point and, at times, an offset: ``(codes - zero_point) * scale + offset``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from quantwidget.record import TensorRecord
+    from quantwidget.storage import Region
+
+
+def matches(record: TensorRecord) -> bool:
+    """Tell whether the tensor holds affine codes with a known scale."""
+    quant = record.quant
+    return quant is not None and quant.kind == "affine" and quant.status == "stored" and quant.scale_storage is not None
+
+
+def codes(record: TensorRecord, region: Region) -> npt.NDArray[np.generic]:
+    """Read the codes of a region as the integers of the code type."""
+    if record.storage is None:
+        message = f"{record.name} has no bytes to read"
+        raise ValueError(message)
+    return record.storage.read(region)
+
+
+def values(record: TensorRecord, region: Region, codes: npt.NDArray[np.generic] | None) -> npt.NDArray[np.generic]:
+    """Compute values in float64 and round them once, to float32."""
+    quant = record.quant
+    if quant is None or quant.scale is None or codes is None:
+        message = f"{record.name} has no codes or no scale"
+        raise ValueError(message)
+    result = codes.astype(np.float64)
+    if quant.zero_point is not None:
+        result -= spread(quant.zero_point, quant.block_shape, region)
+    result *= spread(quant.scale, quant.block_shape, region)
+    if quant.offset is not None:
+        result += spread(quant.offset, quant.block_shape, region)
+    with np.errstate(over="ignore"):
+        return result.astype(np.float32)
+
+
+def spread(parameter: npt.NDArray[np.generic], block_shape: tuple[int, ...], region: Region) -> npt.NDArray[np.float64]:
+    """Give each element of a region its block's parameter.
+
+    Parameters
+    ----------
+    parameter
+        Shape ``ceil(shape / block_shape)``.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64; broadcasts to the region's lengths (a dimension with one block keeps length 1).
+    """
+    result = parameter.astype(np.float64)
+    for axis, (part, block) in enumerate(zip(region, block_shape, strict=True)):
+        if result.shape[axis] > 1:
+            result = result.take(np.arange(part.start, part.stop) // block, axis=axis)
+    return result

@@ -1,0 +1,163 @@
+"""One tensor of a model that can be read: its values, its codes, its distribution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from quantwidget.dtypes import DTYPES
+from quantwidget.errors import NotDecodedError
+from quantwidget.record import TensorRecord
+from quantwidget.schemes import scheme_of
+from quantwidget.sketches import Histogram, Sketch, histogram_of, linear_edges
+from quantwidget.storage import regions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from quantwidget.schemes import Scheme
+    from quantwidget.wire import Statistics
+
+PIECE = 1 << 19
+"""Elements that are decoded at a time."""
+
+
+class Chunk(NamedTuple):
+    """A flat piece of a tensor; ``codes`` is None for plain values."""
+
+    values: npt.NDArray[np.generic]
+    codes: npt.NDArray[np.generic] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorRef(TensorRecord):
+    """One tensor, lazy: its bytes are read when one of the methods asks for them.
+
+    The fields are those of `TensorRecord`. Every method that reads raises `NotDecodedError` when the tensor is listed
+    only, and `CorruptModelError` when the file has become shorter.
+    """
+
+    @classmethod
+    def of(cls, record: TensorRecord) -> TensorRef:
+        """Make a record readable."""
+        return cls(**{field.name: getattr(record, field.name) for field in fields(record)})
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=object))
+
+    @property
+    def is_quantized(self) -> bool:
+        """True when the file holds codes for this tensor, decoded or not."""
+        return self.quant is not None and self.quant.status != "simulated"
+
+    @property
+    def is_readable(self) -> bool:
+        """True when values can be given."""
+        return scheme_of(self) is not None
+
+    def values(self) -> npt.NDArray[np.generic]:
+        """All values, decoded.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape ``shape``. float32 for a quantized tensor, computed in float64 and rounded once; otherwise the stored
+            type, with float32 for the float types that NumPy lacks.
+        """
+        result = np.empty(self.size, self._values_dtype())
+        place = 0
+        for chunk in self.chunks():
+            result[place : place + chunk.values.size] = chunk.values
+            place += chunk.values.size
+        return result.reshape(self.shape)
+
+    def codes(self) -> npt.NDArray[np.generic]:
+        """All codes: integers as stored, unpacked, before the zero point.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape ``shape``, in the NumPy type of ``quant.code_dtype``.
+
+        Raises
+        ------
+        NotDecodedError
+            The tensor holds plain values, or its codes cannot be unpacked.
+        """
+        scheme = self._scheme()
+        everything = tuple(slice(0, length) for length in self.shape)
+        codes = scheme.codes(self, everything)
+        if codes is None:
+            message = f"{self.name} holds plain values, not codes"
+            raise NotDecodedError(message)
+        return codes
+
+    def chunks(self, elements: int = PIECE) -> Iterator[Chunk]:
+        """Decode the tensor in C order, at most ``elements`` at a time; memory does not grow with the tensor."""
+        scheme = self._scheme()
+        for region in regions(self.shape, elements):
+            codes = scheme.codes(self, region)
+            values = scheme.values(self, region, codes)
+            yield Chunk(values.reshape(-1), None if codes is None else codes.reshape(-1))
+
+    def empty_sketch(self) -> Sketch:
+        """Return a sketch of no elements that is set up for this tensor's chunks.
+
+        Integer codes get a count each. A tensor with one scale has the distribution of its values in that of its codes,
+        so only its codes are counted.
+        """
+        codes = DTYPES[self.quant.code_dtype] if self.is_quantized and self.quant is not None else None
+        return Sketch(
+            value_dtype=DTYPES[self._values_dtype().name],
+            size=self.size,
+            code_dtype=codes,
+            values_follow_codes=self.quant is not None and codes is not None and has_one_map(self),
+        )
+
+    def sketch(self) -> Sketch:
+        """Summarise the whole tensor in one pass: exact statistics and counts per cell, see `Sketch`."""
+        sketch = self.empty_sketch()
+        for chunk in self.chunks():
+            sketch.update(chunk.values, chunk.codes)
+        return sketch
+
+    def stats(self) -> Statistics:
+        """Exact statistics of the values: count, zeros, NaN, infinities, minimum, maximum, mean and std."""
+        return self.sketch().statistics
+
+    def histogram(self, bins: int = 50, range: tuple[float, float] | None = None) -> Histogram:  # noqa: A002 - as NumPy
+        """Count the values in equal bins, exactly as ``np.histogram`` of the finite values does.
+
+        Parameters
+        ----------
+        bins
+            Number of bins.
+        range
+            Lower and upper edge; smallest and largest finite value by default.
+        """
+        if range is None:
+            statistics = self.stats()
+            range = (statistics.minimum or 0.0, statistics.maximum or 0.0)  # noqa: A001
+        return histogram_of((chunk.values for chunk in self.chunks()), linear_edges(range[0], range[1], bins))
+
+    def _scheme(self) -> Scheme:
+        scheme = scheme_of(self)
+        if scheme is None:
+            message = f"{self.name} is listed only: {self.note or 'its scheme is not decoded'}"
+            raise NotDecodedError(message)
+        return scheme
+
+    def _values_dtype(self) -> np.dtype[np.generic]:
+        return np.dtype(np.float32) if self.is_quantized else DTYPES[self.dtype].held_as
+
+
+def has_one_map(tensor: TensorRecord) -> bool:
+    """Tell whether one affine map turns every integer code of the tensor into its value."""
+    quant = tensor.quant
+    return quant is not None and quant.kind == "affine" and quant.granularity == "per_tensor"

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import math
+import zlib
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantwidget.dtypes import DTYPES
+from quantwidget.errors import CorruptModelError
+from quantwidget.storage import HeldBytes, InflatedBytes, MappedFile, SourceSlice, Storage, regions
+
+shapes = st.lists(st.integers(0, 7), max_size=4).map(tuple)
+
+
+def floats(count: int) -> HeldBytes:
+    return HeldBytes(np.arange(count, dtype=np.float32).tobytes())
+
+
+@given(shapes, st.integers(1, 50))
+def test_regions_cover_every_element_once_and_in_c_order(shape, limit):
+    counted = np.arange(math.prod(shape)).reshape(shape)
+    pieces = [counted[region].reshape(-1) for region in regions(shape, limit)]
+    assert all(piece.size <= limit for piece in pieces)
+    together = np.concatenate(pieces) if pieces else np.zeros(0, int)
+    np.testing.assert_array_equal(together, np.arange(math.prod(shape)))
+
+
+@given(st.permutations(range(3)), st.integers(1, 9), st.booleans())
+def test_a_strided_view_reads_as_numpy_sees_it(order, limit, backwards):
+    whole = np.arange(4 * 5 * 6, dtype=np.float32).reshape(4, 5, 6)
+    view = whole[1:, ::2, 1:5].transpose(order)
+    if backwards:
+        view = view[::-1]
+    strides = tuple(step // 4 for step in view.strides)
+    offset = view.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+    storage = Storage(HeldBytes(whole.tobytes()), DTYPES["float32"], view.shape, offset, strides)
+    np.testing.assert_array_equal(storage.read(), view)
+    pieces = [storage.read(region).reshape(-1) for region in regions(view.shape, limit)]
+    np.testing.assert_array_equal(np.concatenate(pieces), view.reshape(-1))
+
+
+@pytest.mark.parametrize("name", [name for name, dtype in DTYPES.items() if not dtype.is_packed])
+def test_every_unpacked_type_reads_back(name):
+    dtype = DTYPES[name]
+    raw = np.random.default_rng(1).integers(0, 2, 24 * dtype.numpy.itemsize, dtype=np.uint8)
+    expected = raw.view(dtype.numpy).reshape(2, 12)
+    read = Storage(HeldBytes(raw.tobytes()), dtype, (2, 12)).read()
+    assert read.dtype == dtype.numpy
+    assert read.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("name", [name for name, dtype in DTYPES.items() if dtype.is_packed])
+@pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 3), ()])
+def test_packed_types_unpack_low_bits_first_as_ml_dtypes_numbers_them(name, shape):
+    dtype = DTYPES[name]
+    numbers = getattr(ml_dtypes, name)
+    fields = np.random.default_rng(2).integers(0, 1 << dtype.bits, math.prod(shape), dtype=np.uint8)
+    packed = np.zeros(dtype.nbytes(fields.size), np.uint8)
+    for place, field in enumerate(fields):
+        packed[place * dtype.bits // 8] |= field << (place * dtype.bits % 8)
+    storage = Storage(HeldBytes(packed.tobytes()), dtype, shape)
+    if dtype.kind == "float":
+        expected = fields.view(numbers).astype(np.float64)
+    else:
+        sign = 1 << (dtype.bits - 1) if dtype.kind == "int" else 0
+        expected = (fields.astype(np.int64) ^ sign) - sign
+    np.testing.assert_array_equal(storage.read().astype(np.float64).reshape(-1), expected)
+    pieces = [storage.read(region).astype(np.float64).reshape(-1) for region in regions(shape, 4)]
+    np.testing.assert_array_equal(np.concatenate(pieces), expected)
+
+
+def test_big_endian_bytes_are_swapped():
+    source = HeldBytes(np.arange(4, dtype=">f4").tobytes())
+    read = Storage(source, DTYPES["float32"], (4,), byteorder="big").read()
+    np.testing.assert_array_equal(read, np.arange(4, dtype=np.float32))
+    assert read.dtype.isnative
+
+
+def test_unaligned_bytes_are_copied_to_an_aligned_array():
+    source = HeldBytes(b"x" + np.arange(5, dtype=np.float64).tobytes())
+    read = Storage(source, DTYPES["float64"], (5,), offset=1).read()
+    assert read.flags.aligned
+    np.testing.assert_array_equal(read, np.arange(5.0))
+
+
+@pytest.mark.parametrize(
+    ("shape", "offset", "strides"),
+    [
+        ((11,), 0, None),
+        ((10,), 1, None),
+        ((2,), -4, None),
+        ((-1,), 0, None),
+        ((2, 2), 0, (9, 1)),
+        ((2,), 0, (-1,)),
+        ((2,), 0, (1, 1)),
+        ((1 << 62, 1 << 62), 0, None),
+        ((1 << 40,), 0, (0,)),
+    ],
+)
+def test_elements_outside_the_source_are_refused_when_the_storage_is_made(shape, offset, strides):
+    with pytest.raises(CorruptModelError):
+        Storage(floats(10), DTYPES["float32"], shape, offset, strides)
+
+
+def test_an_expanded_view_reads_one_element_many_times():
+    storage = Storage(floats(3), DTYPES["float32"], (2, 4), 4, (0, 0))
+    np.testing.assert_array_equal(storage.read(), np.full((2, 4), 1, np.float32))
+
+
+def test_a_file_that_has_become_shorter_is_refused(tmp_path):
+    path = tmp_path / "weights"
+    path.write_bytes(bytes(100))
+    mapped = MappedFile(path)
+    path.write_bytes(bytes(10))
+    with pytest.raises(CorruptModelError):
+        mapped.view(50, 10)
+
+
+def test_a_slice_of_a_source_ends_where_it_says():
+    part = SourceSlice(floats(10), 4, 8)
+    assert part.view(0, 8).tobytes() == np.array([1, 2], np.float32).tobytes()
+    with pytest.raises(CorruptModelError):
+        part.view(4, 8)
+    with pytest.raises(CorruptModelError):
+        SourceSlice(floats(10), 36, 8)
+
+
+@pytest.mark.parametrize("stated", [999, 1001, 1 << 40])
+def test_an_entry_that_inflates_to_another_size_than_stated_is_refused(stated):
+    compressor = zlib.compressobj(wbits=-15)
+    packed = compressor.compress(bytes(1000)) + compressor.flush()
+    assert InflatedBytes(HeldBytes(packed), 1000).view(0, 1000).size == 1000
+    with pytest.raises(CorruptModelError):
+        InflatedBytes(HeldBytes(packed), stated).view(0, 1)

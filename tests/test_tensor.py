@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from models import model, plain, quantized
+
+from quantwidget.errors import NotDecodedError
+from quantwidget.record import QuantScheme
+from quantwidget.storage import Storage
+
+
+@given(
+    st.lists(st.integers(1, 6), min_size=1, max_size=3).flatmap(
+        lambda shape: st.tuples(st.just(tuple(shape)), st.tuples(*(st.integers(1, length) for length in shape)))
+    ),
+    st.integers(0, 2**32 - 1),
+    st.booleans(),
+)
+def test_values_are_codes_minus_zero_point_times_scale_for_every_block_shape(shapes, seed, with_zero_point):
+    shape, block_shape = shapes
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(-128, 128, shape, dtype=np.int8)
+    blocks = tuple(math.ceil(length / block) for length, block in zip(shape, block_shape, strict=True))
+    scale = rng.uniform(1e-4, 2, blocks).astype(np.float32)
+    zero_point = rng.integers(-128, 128, blocks, dtype=np.int8) if with_zero_point else None
+    tensor = model(quantized("a.weight", codes, scale, zero_point, block_shape=block_shape)).tensors["a.weight"]
+
+    expected = np.empty(shape, np.float32)
+    for place in np.ndindex(shape):
+        block = tuple(index // length for index, length in zip(place, block_shape, strict=True))
+        zero = 0 if zero_point is None else int(zero_point[block])
+        expected[place] = np.float32((int(codes[place]) - zero) * float(scale[block]))
+    values = tensor.values()
+    assert values.dtype == np.float32
+    np.testing.assert_array_equal(values, expected)
+    np.testing.assert_array_equal(tensor.codes(), codes)
+    pieces = list(tensor.chunks(elements=5))
+    np.testing.assert_array_equal(np.concatenate([piece.values for piece in pieces]), expected.reshape(-1))
+    np.testing.assert_array_equal(np.concatenate([piece.codes for piece in pieces]), codes.reshape(-1))
+
+
+@pytest.mark.parametrize(
+    ("block_shape", "granularity", "axis"),
+    [((4, 6), "per_tensor", None), ((1, 6), "per_axis", 0), ((4, 1), "per_axis", 1), ((1, 3), "per_block", None)],
+)
+def test_granularity_and_axis_follow_from_the_block_shape(block_shape, granularity, axis):
+    quant = QuantScheme(kind="affine", code_dtype="int8", shape=(4, 6), block_shape=block_shape)
+    assert (quant.granularity, quant.axis) == (granularity, axis)
+
+
+def test_the_offset_is_added_after_scaling():
+    record = quantized("a", np.array([0, 1, 2], np.uint8), 0.5)
+    quant = replace(record.quant, offset_storage=Storage.of(np.array([-1.0], np.float32)))
+    tensor = model(replace(record, quant=quant)).tensors["a"]
+    np.testing.assert_array_equal(tensor.values(), np.array([-1, -0.5, 0], np.float32))
+
+
+def test_plain_values_keep_their_type_and_have_no_codes():
+    array = np.arange(6, dtype=np.int64).reshape(2, 3)
+    tensor = model(plain("steps", array)).tensors["steps"]
+    np.testing.assert_array_equal(tensor.values(), array)
+    assert tensor.values().dtype == np.int64
+    assert not tensor.is_quantized
+    with pytest.raises(NotDecodedError, match="plain values"):
+        tensor.codes()
+
+
+def test_bfloat16_comes_as_float32():
+    array = np.array([1.5, -2.25], ml_dtypes.bfloat16)
+    values = model(plain("a", array)).tensors["a"].values()
+    assert values.dtype == np.float32
+    np.testing.assert_array_equal(values, [1.5, -2.25])
+
+
+def test_a_tensor_that_is_listed_only_says_why():
+    record = plain("a", np.zeros(3, np.float32), storage=None, note="it lies past the end of the file")
+    tensor = model(record).tensors["a"]
+    assert not tensor.is_readable
+    with pytest.raises(NotDecodedError, match="past the end"):
+        tensor.values()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.int32, np.int8, np.bool_])
+@pytest.mark.parametrize("size", [0, 1, 1000, 10_000])
+def test_statistics_and_histogram_equal_numpy_on_the_whole_tensor(dtype, size):
+    array = (np.random.default_rng(size).standard_normal(size) * 40).astype(dtype)
+    tensor = model(plain("a", array)).tensors["a"]
+    statistics = tensor.stats()
+    wide = array.astype(np.float64)
+    assert statistics.count == size
+    assert statistics.zeros == np.count_nonzero(wide == 0)
+    if size == 0:
+        assert statistics.minimum is statistics.mean is None
+        return
+    assert (statistics.minimum, statistics.maximum) == (wide.min(), wide.max())
+    np.testing.assert_allclose([statistics.mean, statistics.std], [wide.mean(), wide.std()], rtol=1e-12, atol=1e-15)
+    histogram = tensor.histogram(bins=37)
+    counts, edges = np.histogram(wide, bins=37)
+    np.testing.assert_array_equal(histogram.edges, edges)
+    np.testing.assert_array_equal(histogram.counts, counts)
+
+
+def test_a_sketch_of_one_scale_counts_codes_only():
+    codes = np.random.default_rng(3).integers(-128, 128, 5000, dtype=np.int8)
+    one = model(quantized("a", codes, 0.25, np.int8(3))).tensors["a"].sketch()
+    assert one.values is None
+    assert one.statistics.maximum == (int(codes.max()) - 3) * 0.25
+    many = model(quantized("a", codes.reshape(50, 100), np.full(50, 0.25), block_shape=(1, 100))).tensors["a"].sketch()
+    assert many.values is not None
