@@ -1,0 +1,94 @@
+"""What stays when the kernel is gone: one self-contained page, and a script-free table."""
+
+from __future__ import annotations
+
+import base64
+import json
+from html import escape
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from quantwidget.index import TensorIndex
+
+FALLBACK_ROWS = 60
+FALLBACK_NAME = 80
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+html, body {{ margin: 0; }}
+body {{ padding: 16px; }}
+@media (prefers-color-scheme: dark) {{ body {{ background: #101216; }} }}
+{css}
+</style>
+</head>
+<body>
+<div id="quantwidget"></div>
+<script type="application/json" id="quantwidget-state">{state}</script>
+<script>{script}</script>
+</body>
+</html>
+"""
+
+
+def static_text(name: str) -> str:
+    """Read one file of the built front end.
+
+    Raises
+    ------
+    FileNotFoundError
+        The front end has not been built; the message says how to.
+    """
+    try:
+        return files("quantwidget").joinpath("static", name).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        message = f"static/{name} is missing: run `make build` in the checkout, or install a released wheel"
+        raise FileNotFoundError(message) from None
+
+
+def page_html(traits: Mapping[str, object], *, title: str) -> str:
+    """Put module, styles and state into one HTML page that needs no network.
+
+    Parameters
+    ----------
+    traits
+        The widget's synced traits by name; bytes travel as base64.
+    """
+    state = {
+        name: {"base64": base64.b64encode(item).decode()} if isinstance(item, bytes) else item
+        for name, item in traits.items()
+    }
+    return PAGE.format(
+        title=escape(title),
+        css=static_text("widget.css"),
+        state=json.dumps(state).replace("<", "\\u003c"),
+        script=static_text("page.js").replace("</script", "<\\/script"),
+    )
+
+
+def fallback_html(index: TensorIndex) -> str:
+    """Make a table of the tensors, at most 20 KB, for hosts that run no scripts and keep no widget state."""
+    rows = [
+        f"<tr><td>{_cell(tensor.name)}</td><td>{_cell(tensor.storage_dtype)}</td>"
+        f"<td>{' × '.join(map(str, tensor.shape)) or 'scalar'}</td><td>{tensor.nbytes:,}</td></tr>"
+        for tensor in list(index.tensors.values())[:FALLBACK_ROWS]
+    ]
+    left_out = len(index.tensors) - len(rows)
+    notes = "".join(f"<p>{escape(note[:400])}</p>" for note in index.notes[:4])
+    return (
+        f"<div><p><b>quantwidget</b> · {escape(index.format)} · {len(index.layers):,} layers, "
+        f"{len(index.tensors):,} tensors. Run the cell to explore them.</p>{notes}"
+        "<table><thead><tr><th>tensor</th><th>stored as</th><th>shape</th><th>bytes</th></tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table>{f'<p>and {left_out:,} more</p>' if left_out else ''}</div>"
+    )
+
+
+def _cell(text: str) -> str:
+    return escape(text if len(text) <= FALLBACK_NAME else text[: FALLBACK_NAME - 1] + "…")

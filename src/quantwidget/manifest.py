@@ -1,0 +1,115 @@
+"""A `TensorIndex` as the page sees it: columns, labels and words, and no tensor data."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from quantwidget import wire
+
+if TYPE_CHECKING:
+    from quantwidget.index import TensorIndex
+    from quantwidget.record import QuantScheme
+    from quantwidget.tensor import TensorRef
+
+FORMULAS = {
+    "affine": "values = (codes − zero_point) · scale",
+    "float": "values = codes · scale",
+    "codebook": "values = codebook[codes] · scale",
+}
+
+ORIGINS = {
+    "derived": "the scale is derived from other stored scales",
+    "runtime": "the scale is known only when the model runs",
+    "missing": "the scale is missing",
+    "assumed": "the scale is assumed from names and shapes",
+}
+
+
+def manifest_of(index: TensorIndex, *, version: str, revision: int) -> wire.Manifest:
+    """Describe an index for the page.
+
+    Only the last part of the source path leaves Python.
+    """
+    layers = {path: number for number, path in enumerate(index.layers)}
+    places = {name: number for number, name in enumerate(index.tensors)}
+    schemes: dict[wire.SchemeEntry, int] = {}
+    columns = wire.TensorColumns(
+        name=[], layer=[], role=[], shape=[], dtype=[], storage_dtype=[], parameters=[], nbytes=[], scheme=[],
+        alias_of=[], readable=[], note=[],
+    )  # fmt: skip
+    for tensor in index.tensors.values():
+        columns.name.append(tensor.name)
+        columns.layer.append(layers[tensor.layer])
+        columns.role.append(tensor.role)
+        columns.shape.append(list(tensor.shape))
+        columns.dtype.append(tensor.dtype)
+        columns.storage_dtype.append(tensor.storage_dtype)
+        columns.parameters.append(tensor.size)
+        columns.nbytes.append(tensor.nbytes)
+        columns.scheme.append(-1 if tensor.quant is None else _number(schemes, scheme_entry(tensor, tensor.quant)))
+        columns.alias_of.append(places.get(tensor.alias_of, -1) if tensor.alias_of is not None else -1)
+        columns.readable.append(tensor.is_readable)
+        columns.note.append(tensor.note)
+    return wire.Manifest(
+        protocol=wire.PROTOCOL,
+        version=version,
+        revision=revision,
+        format=index.format,
+        source=PurePath(index.source).name,
+        producer=index.producer,
+        notes=list(index.notes),
+        layers=[
+            wire.LayerEntry(path=layer.path, display_name=layer.display_name, op_type=layer.op_type)
+            for layer in index.layers.values()
+        ],
+        schemes=list(schemes),
+        tensors=columns,
+    )
+
+
+def scheme_entry(tensor: TensorRef, quant: QuantScheme) -> wire.SchemeEntry:
+    """Put a scheme into labels and words."""
+    formula = FORMULAS.get(quant.kind, "")
+    if formula and quant.offset_storage is not None:
+        formula += " + offset"
+    decoded = quant.status != "undecoded" and tensor.is_readable
+    return wire.SchemeEntry(
+        label=f"{quant.code_dtype} {_granularity(quant)}" if decoded else f"{tensor.storage_dtype} (listed only)",
+        words=_words(quant) if decoded else tensor.note or "not decoded",
+        formula=formula,
+        code_dtype=quant.code_dtype,
+        bits=quant.bits,
+        code_min=quant.code_min,
+        code_max=quant.code_max,
+        granularity=quant.granularity,
+        axis=quant.axis,
+        status=quant.status,
+        scale_origin=quant.scale_origin,
+        decoded=decoded,
+    )
+
+
+def _granularity(quant: QuantScheme) -> str:
+    if quant.granularity == "per_axis":
+        return f"per axis {quant.axis}"
+    return {"per_tensor": "per tensor", "per_block": "per block"}[quant.granularity]
+
+
+def _words(quant: QuantScheme) -> str:
+    shared = {
+        "per_tensor": "one scale for the whole tensor",
+        "per_axis": f"one scale for each index of axis {quant.axis}",
+        "per_block": f"one scale for each block of {' × '.join(str(length) for length in quant.block_shape)}",
+    }[quant.granularity]
+    held = "codes computed by the graph, floats stored" if quant.status == "simulated" else "codes stored"
+    parts = [f"{quant.code_dtype} {held}", shared]
+    if quant.scale_origin in ORIGINS:
+        parts.append(ORIGINS[quant.scale_origin])
+    if quant.source:
+        parts.append(f"stated by {quant.source}")
+    return ", ".join(parts)
+
+
+def _number(known: dict[wire.SchemeEntry, int], entry: wire.SchemeEntry) -> int:
+    return known.setdefault(entry, len(known))

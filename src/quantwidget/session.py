@@ -1,0 +1,335 @@
+"""Answers the page's requests over an open index, a piece of work at a time. Knows no notebook."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, TypeGuard, get_args
+
+import numpy as np
+
+from quantwidget import wire
+from quantwidget.errors import ModelError
+from quantwidget.sketches import Payload
+from quantwidget.tensor import has_one_map
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import numpy.typing as npt
+
+    from quantwidget.index import TensorIndex
+    from quantwidget.sketches import Sketch
+    from quantwidget.tensor import Chunk, TensorRef
+
+PIECE_SECONDS = 0.1
+"""How long one request may keep the kernel."""
+
+REPLY_BYTES = 512 * 1024
+"""A scan reply stops growing here."""
+
+REMEMBERED_COUNTS = 64
+"""Half-done and finished range counts that are kept."""
+
+
+class RequestError(Exception):
+    """A request that is not carried out; ``code`` goes to the page with the message."""
+
+    code: wire.ErrorCode = "malformed"
+
+
+class UnknownOpError(RequestError):
+    """The page asks for something that is not in the table of operations."""
+
+    code: wire.ErrorCode = "unknown_op"
+
+
+class WrongProtocolError(RequestError):
+    """The page is older or newer than the kernel."""
+
+    code: wire.ErrorCode = "wrong_protocol"
+
+
+@dataclass
+class _ScanInWork:
+    tensor: int
+    sketch: Sketch
+    chunks: Iterator[Chunk]
+    elements: int = 0
+
+
+@dataclass
+class _CountInWork:
+    chunks: Iterator[Chunk]
+    count: int = 0
+    elements: int = 0
+    complete: bool = False
+
+
+class Session:
+    """What one widget knows of its index beyond the headers.
+
+    Requests may come from several threads; they are answered one after the other.
+
+    Parameters
+    ----------
+    index
+        The open model.
+    version
+        Version of the package, for the page.
+    revision
+        Number of the manifest that the page holds.
+    clock
+        Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        index: TensorIndex,
+        *,
+        version: str,
+        revision: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.index = index
+        self._tensors = tuple(index.tensors.values())
+        self._version, self._revision, self._clock = version, revision, clock
+        self._lock = threading.Lock()
+        self._sketches: dict[int, Sketch] = {}
+        self._failed: dict[int, str] = {}
+        self._scan: _ScanInWork | None = None
+        self._counts: OrderedDict[tuple[int, str, float, float], _CountInWork] = OrderedDict()
+        self._answers: Mapping[str, Callable[[Mapping[str, Any]], tuple[Any, bytes]]] = {
+            "hello": self._hello,
+            "scan": self._answer_scan,
+            "count_range": self._answer_count,
+            "cancel": self._cancel,
+        }
+
+    @property
+    def is_complete(self) -> bool:
+        """True when every tensor has been sketched or has failed."""
+        return len(self._sketches) + len(self._failed) == len(self._tensors)
+
+    def answer(self, request: object) -> tuple[dict[str, Any], bytes]:
+        """Answer one request of the page; never raises.
+
+        Parameters
+        ----------
+        request
+            A JSON object in the form of one of the ``…Request`` classes of `quantwidget.wire`. Anything else gets an
+            `wire.ErrorReply`.
+
+        Returns
+        -------
+        tuple of dict and bytes
+            The reply as JSON, and the payload that its spans point into.
+        """
+        stated = request.get("id") if isinstance(request, dict) else None
+        number = stated if _is_count(stated) else -1
+        try:
+            body = _checked(request)
+            with self._lock:
+                reply, payload = self._answers[body["op"]](body)
+        except RequestError as error:
+            reply = _error(number, error.code, str(error))
+            payload = b""
+        except Exception as error:  # noqa: BLE001 - the page must get an answer whatever went wrong
+            reply = _error(number, "failed", f"{type(error).__name__}: {error}")
+            payload = b""
+        return asdict(reply), payload
+
+    def pack(self, budget: int) -> tuple[wire.SketchPack, bytes]:
+        """Gather the sketches made so far, in the order of the file, while their payload stays within ``budget``."""
+        payload = Payload()
+        entries = []
+        with self._lock:
+            for number, sketch in sorted(self._sketches.items()):
+                entry = self._entry(number, sketch, payload)
+                if payload.nbytes > budget:
+                    break
+                entries.append(entry)
+        return wire.SketchPack(revision=self._revision, sketches=entries), payload.tobytes()
+
+    def scan_for(self, seconds: float) -> None:
+        """Sketch tensors in the order of the file for about this long."""
+        with self._lock:
+            self._work(range(len(self._tensors)), self._clock() + seconds)
+
+    def _hello(self, body: Mapping[str, Any]) -> tuple[wire.HelloReply, bytes]:
+        reply = wire.HelloReply(
+            id=body["id"], protocol=wire.PROTOCOL, op="hello", version=self._version, revision=self._revision
+        )
+        return reply, b""
+
+    def _answer_scan(self, body: Mapping[str, Any]) -> tuple[wire.ScanReply, bytes]:
+        wanted = [self._number(item) for item in _list(body, "tensors")]
+        self._work(wanted, self._clock() + PIECE_SECONDS)
+        payload = Payload()
+        sketches = []
+        for number in wanted:
+            if number in self._sketches:
+                sketches.append(self._entry(number, self._sketches[number], payload))
+            if payload.nbytes > REPLY_BYTES:
+                break
+        in_work = self._scan
+        reply = wire.ScanReply(
+            id=body["id"],
+            protocol=wire.PROTOCOL,
+            op="scan",
+            sketches=sketches,
+            failed=[
+                wire.FailedTensor(tensor=number, reason=self._failed[number])
+                for number in wanted
+                if number in self._failed
+            ],
+            in_work=-1 if in_work is None else in_work.tensor,
+            elements_done=0 if in_work is None else in_work.elements,
+        )
+        return reply, payload.tobytes()
+
+    def _work(self, wanted: range | list[int], deadline: float) -> None:
+        for number in wanted:
+            if number in self._sketches or number in self._failed:
+                continue
+            try:
+                if self._scan is None or self._scan.tensor != number:
+                    tensor = self._tensors[number]
+                    self._scan = _ScanInWork(number, tensor.empty_sketch(), tensor.chunks())
+                for chunk in self._scan.chunks:
+                    self._scan.sketch.update(chunk.values, chunk.codes)
+                    self._scan.elements += chunk.values.size
+                    if self._scan.elements < self._tensors[number].size and self._clock() > deadline:
+                        return
+                self._sketches[number] = self._scan.sketch
+            except (ModelError, ArithmeticError, KeyError, MemoryError, OSError, TypeError, ValueError) as error:
+                self._failed[number] = str(error)
+            self._scan = None
+            if self._clock() > deadline:
+                return
+
+    def _answer_count(self, body: Mapping[str, Any]) -> tuple[wire.CountRangeReply, bytes]:
+        number, space = self._number(body.get("tensor")), body.get("space")
+        low, high = _finite(body, "low"), _finite(body, "high")
+        if space not in {"codes", "values"}:
+            message = "space is neither 'codes' nor 'values'"
+            raise RequestError(message)
+        key = (number, str(space), low, high)
+        job = self._counts.get(key)
+        if job is None:
+            job = self._counts[key] = _CountInWork(self._tensors[number].chunks())
+            while len(self._counts) > REMEMBERED_COUNTS:
+                self._counts.popitem(last=False)
+        deadline = self._clock() + PIECE_SECONDS
+        while not job.complete and self._clock() <= deadline:
+            chunk = next(job.chunks, None)
+            if chunk is None:
+                job.complete = True
+                break
+            numbers = chunk.codes if space == "codes" else chunk.values
+            if numbers is None:
+                message = "the tensor holds plain values, not codes"
+                raise RequestError(message)
+            wide = numbers.astype(np.float64)
+            job.count += int(np.count_nonzero((wide >= low) & (wide <= high)))
+            job.elements += numbers.size
+        reply = wire.CountRangeReply(
+            id=body["id"],
+            protocol=wire.PROTOCOL,
+            op="count_range",
+            complete=job.complete,
+            count=job.count,
+            elements_done=job.elements,
+        )
+        return reply, b""
+
+    def _cancel(self, body: Mapping[str, Any]) -> tuple[wire.CancelReply, bytes]:
+        self._scan = None
+        self._counts.clear()
+        return wire.CancelReply(id=body["id"], protocol=wire.PROTOCOL, op="cancel"), b""
+
+    def _number(self, item: object) -> int:
+        if not _is_count(item) or item >= len(self._tensors):
+            message = f"there is no tensor number {item!r:.40}"
+            raise RequestError(message)
+        return item
+
+    def _entry(self, number: int, sketch: Sketch, payload: Payload) -> wire.SketchEntry:
+        tensor = self._tensors[number]
+        quant = tensor.quant if tensor.is_quantized else None
+        return wire.SketchEntry(
+            tensor=number,
+            statistics=sketch.statistics,
+            values=None if sketch.values is None else sketch.values.to_wire(payload),
+            code_statistics=sketch.code_statistics,
+            codes=None if sketch.codes is None else sketch.codes.to_wire(payload),
+            map=_map(tensor) if sketch.codes is not None else None,
+            scale=None if quant is None else _extent(quant.scale),
+            zero_point=None if quant is None else _extent(quant.zero_point),
+        )
+
+
+def _map(tensor: TensorRef) -> wire.AffineMap | None:
+    quant = tensor.quant
+    if quant is None or quant.scale is None or not has_one_map(tensor):
+        return None
+    scale, zero_point, offset = (
+        0.0 if parameter is None else float(parameter.astype(np.float64).reshape(-1)[0])
+        for parameter in (quant.scale, quant.zero_point, quant.offset)
+    )
+    if not all(math.isfinite(number) for number in (scale, zero_point, offset)):
+        return None
+    return wire.AffineMap(scale=scale, zero_point=zero_point, offset=offset)
+
+
+def _extent(array: npt.NDArray[np.generic] | None) -> wire.Extent | None:
+    if array is None or array.size == 0:
+        return None
+    numbers = array.astype(np.float64)
+    finite = numbers[np.isfinite(numbers)]
+    if finite.size == 0:
+        return None
+    return wire.Extent(minimum=float(finite.min()), maximum=float(finite.max()), count=array.size)
+
+
+def _checked(request: object) -> dict[str, Any]:
+    if not isinstance(request, dict) or not _is_count(request.get("id")):
+        message = "a request is an object with a number as its id"
+        raise RequestError(message)
+    if request.get("protocol") != wire.PROTOCOL:
+        message = (
+            f"the page speaks protocol {request.get('protocol')!r:.40} and the kernel {wire.PROTOCOL}: "
+            "reload the page after installing quantwidget anew"
+        )
+        raise WrongProtocolError(message)
+    if request.get("op") not in get_args(wire.Op):
+        message = f"there is no operation {request.get('op')!r:.40}"
+        raise UnknownOpError(message)
+    return request
+
+
+def _list(body: Mapping[str, Any], field: str) -> list[object]:
+    items = body.get(field)
+    if not isinstance(items, list) or len(items) > wire.MAX_REQUEST_BYTES:
+        message = f"{field} is not a list of acceptable length"
+        raise RequestError(message)
+    return items
+
+
+def _finite(body: Mapping[str, Any], field: str) -> float:
+    item = body.get(field)
+    if isinstance(item, bool) or not isinstance(item, (int, float)) or not math.isfinite(item):
+        message = f"{field} is not a finite number"
+        raise RequestError(message)
+    return float(item)
+
+
+def _is_count(item: object) -> TypeGuard[int]:
+    return isinstance(item, int) and not isinstance(item, bool) and item >= 0
+
+
+def _error(number: int, code: wire.ErrorCode, message: str) -> wire.ErrorReply:
+    return wire.ErrorReply(id=number, protocol=wire.PROTOCOL, op="error", code=code, message=message)

@@ -1,0 +1,182 @@
+"""The notebook widget: traits and messages, nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import traitlets
+
+from quantwidget import __version__
+from quantwidget.export import fallback_html, page_html, static_text
+from quantwidget.index import TensorIndex
+from quantwidget.manifest import manifest_of
+from quantwidget.opening import load_tensor_index
+from quantwidget.session import Session
+
+if TYPE_CHECKING:
+    from quantwidget.tensor import TensorRef
+
+EAGER_SECONDS = 0.05
+"""Work done while the widget is made, so that small models show at once and stay visible without a kernel."""
+
+SKETCH_BUDGET = 1 << 20
+"""Bytes of sketches that are kept in the notebook."""
+
+DEFAULT_HEIGHT = 480
+REVISION = 1
+
+
+def _owned_by_python(trait: traitlets.TraitType[Any, Any]) -> Any:  # noqa: ANN401 - traitlets types tags so
+    return trait.tag(sync=True, echo_update=False)
+
+
+class QuantWidget(anywidget.AnyWidget):
+    """Layers of a model file, the distribution of each tensor, and what quantization did to it.
+
+    Parameters
+    ----------
+    source
+        A path to a model file, a `TensorIndex`, or None. A file that cannot be read gives a widget that says why.
+    theme
+        ``"auto"`` follows the notebook; or ``"light"``, ``"dark"``.
+    height
+        Height in CSS pixels.
+
+    Attributes
+    ----------
+    selected : str or None
+        Name of the selected tensor; synced with the page in both directions.
+    index : TensorIndex
+        What the model holds.
+
+    Raises
+    ------
+    TypeError
+        ``source`` is none of these.
+    """
+
+    _esm = static_text("widget.js")
+    _css = static_text("widget.css")
+
+    _manifest = _owned_by_python(traitlets.Bytes())
+    _sketches = _owned_by_python(traitlets.Bytes())
+    selected = traitlets.Unicode(None, allow_none=True).tag(sync=True)
+    theme = traitlets.Enum(("auto", "light", "dark"), "auto").tag(sync=True)
+    height = traitlets.Int(DEFAULT_HEIGHT, min=120).tag(sync=True)
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | TensorIndex | None = None,
+        *,
+        theme: str = "auto",
+        height: int = DEFAULT_HEIGHT,
+    ) -> None:
+        self._index = _opened(source)
+        self._session = Session(self._index, version=__version__, revision=REVISION)
+        self._session.scan_for(EAGER_SECONDS)
+        manifest = manifest_of(self._index, version=__version__, revision=REVISION)
+        super().__init__(
+            _manifest=zlib.compress(json.dumps(asdict(manifest)).encode()),
+            _sketches=self._packed_sketches(),
+            selected=_first_weight(self._index),
+            theme=theme,
+            height=height,
+        )
+        self.on_msg(self._receive)
+
+    @property
+    def index(self) -> TensorIndex:
+        """What the model holds."""
+        return self._index
+
+    @property
+    def tensor(self) -> TensorRef | None:
+        """The selected tensor, or None."""
+        return self._index.tensors.get(self.selected) if self.selected is not None else None
+
+    def select(self, name: str) -> None:
+        """Show a tensor on every page of this widget.
+
+        Raises
+        ------
+        KeyError
+            The model has no tensor of that name.
+        """
+        if name not in self._index.tensors:
+            message = f"no tensor is called {name!r}"
+            raise KeyError(message)
+        self.selected = name
+
+    def to_html(self, path: str | os.PathLike[str]) -> Path:
+        """Write one HTML file that opens from disk, without a kernel and without a network.
+
+        It holds the layers, the statistics and the sketches of every tensor; nothing of the tensors themselves.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
+        """
+        self._session.scan_for(float("inf"))
+        traits = {
+            "_manifest": self._manifest,
+            "_sketches": self._packed_sketches(budget=1 << 31),
+            "selected": self.selected,
+            "theme": self.theme,
+            "height": self.height,
+        }
+        target = Path(path)
+        target.write_text(page_html(traits, title=Path(self._index.source).name or "model"), encoding="utf-8")
+        return target
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:  # noqa: ANN401 - as anywidget has it
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is None:
+            return None
+        data, metadata = bundle
+        return {**data, "text/html": fallback_html(self._index), "text/plain": repr(self)}, metadata
+
+    def __repr__(self) -> str:
+        """One line about the model."""
+        return f"QuantWidget({self._index!r})"
+
+    @traitlets.validate("selected")
+    def _known(self, proposal: traitlets.Bunch) -> str | None:
+        name: str | None = proposal["value"]
+        if name is not None and name not in self._index.tensors:
+            message = f"no tensor is called {name!r:.200}"
+            raise traitlets.TraitError(message)
+        return name
+
+    def _receive(self, _widget: object, content: object, _buffers: object) -> None:
+        was_complete = self._session.is_complete
+        reply, payload = self._session.answer(content)
+        self.send(reply, [payload] if payload else None)
+        if self._session.is_complete and not was_complete:
+            self._sketches = self._packed_sketches()
+
+    def _packed_sketches(self, budget: int = SKETCH_BUDGET) -> bytes:
+        pack, payload = self._session.pack(budget)
+        header = json.dumps(asdict(pack)).encode()
+        header += b" " * (-(len(header) + 8) % 8)
+        return len(header).to_bytes(8, "little") + header + payload
+
+
+def _opened(source: str | os.PathLike[str] | TensorIndex | None) -> TensorIndex:
+    if isinstance(source, TensorIndex):
+        return source
+    if source is None or isinstance(source, (str, os.PathLike)):
+        return load_tensor_index(source)
+    message = f"source is a path, a TensorIndex or None, not a {type(source).__name__}"
+    raise TypeError(message)
+
+
+def _first_weight(index: TensorIndex) -> str | None:
+    names = [name for name, tensor in index.tensors.items() if tensor.is_readable and tensor.size]
+    return next((name for name in names if index.tensors[name].role == "weight"), names[0] if names else None)

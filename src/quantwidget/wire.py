@@ -1,0 +1,275 @@
+"""Everything that crosses between Python and the page. ``js/src/wire.ts`` is generated from this file.
+
+A message is one of these dataclasses as a JSON object, field names unchanged, beside one binary payload. Arrays in the
+payload are little-endian and start at a multiple of 8 bytes; a `Span` says where. JSON has no NaN and no infinity:
+None stands for a number that does not exist.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+PROTOCOL = 1
+"""Raised when a page and a kernel of different versions could misunderstand each other."""
+
+MAX_REQUEST_BYTES = 65_536
+"""Largest request, as JSON, that the kernel answers."""
+
+Op = Literal["hello", "scan", "count_range", "cancel"]
+ElementType = Literal["u2", "u4", "f8"]
+Space = Literal["codes", "values"]
+Grid = Literal["integer", "float16", "bfloat16", "float32", "float64", "points"]
+ErrorCode = Literal["malformed", "unknown_op", "wrong_protocol", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """An array inside the payload: ``length`` elements of ``type`` from byte ``offset`` on."""
+
+    offset: int
+    length: int
+    type: ElementType
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """How often each cell of a grid occurs; the cells ascend and each count is positive except on ``integer``.
+
+    ``integer``: cell i is the integer ``first + i``; no keys; counts may be 0.
+    ``float16``, ``bfloat16``: keys are the 16 bits of each value that occurs: exact.
+    ``float32``, ``float64``: keys are the leading ``bits`` bits of the pattern: a cell holds all values from its
+    pattern filled with zeros up to the next cell, away from zero. ``points``: keys are the values themselves: exact.
+    Negative zero is counted as zero; NaN and infinities are in `Statistics` only.
+    """
+
+    grid: Grid
+    bits: int
+    first: int
+    keys: Span | None
+    counts: Span
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """Of all elements; minimum to standard deviation (population) of the finite ones, None when there are none."""
+
+    count: int
+    zeros: int
+    nan: int
+    positive_infinity: int
+    negative_infinity: int
+    minimum: float | None
+    maximum: float | None
+    mean: float | None
+    std: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """Smallest and largest of ``count`` numbers."""
+
+    minimum: float
+    maximum: float
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AffineMap:
+    """``value = (code - zero_point) * scale + offset``, one for the whole tensor."""
+
+    scale: float
+    zero_point: float
+    offset: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SketchEntry:
+    """The sketch of one tensor.
+
+    ``codes`` and ``code_statistics`` are None for a tensor of plain values. ``values`` is None where ``map`` gives them
+    from the codes. ``scale`` and ``zero_point`` give the range over all channels or blocks.
+    """
+
+    tensor: int
+    statistics: Statistics
+    values: Counts | None
+    code_statistics: Statistics | None
+    codes: Counts | None
+    map: AffineMap | None
+    scale: Extent | None
+    zero_point: Extent | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchemeEntry:
+    """One quantization scheme, shared by many tensors; the page shows these labels and knows no scheme by name."""
+
+    label: str
+    words: str
+    formula: str
+    code_dtype: str
+    bits: int
+    code_min: int | None
+    code_max: int | None
+    granularity: str
+    axis: int | None
+    status: str
+    scale_origin: str
+    decoded: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerEntry:
+    """One layer: its path, its name for people and its operator or class."""
+
+    path: str
+    display_name: str
+    op_type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorColumns:
+    """All tensors, one list per field. ``scheme`` and ``alias_of`` are -1 where there is none."""
+
+    name: list[str]
+    layer: list[int]
+    role: list[str]
+    shape: list[list[int]]
+    dtype: list[str]
+    storage_dtype: list[str]
+    parameters: list[int]
+    nbytes: list[int]
+    scheme: list[int]
+    alias_of: list[int]
+    readable: list[bool]
+    note: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What the page shows before any tensor is read."""
+
+    protocol: int
+    version: str
+    revision: int
+    format: str
+    source: str
+    producer: str
+    notes: list[str]
+    layers: list[LayerEntry]
+    schemes: list[SchemeEntry]
+    tensors: TensorColumns
+
+
+@dataclass(frozen=True, kw_only=True)
+class SketchPack:
+    """Sketches that survive without a kernel; the payload follows."""
+
+    revision: int
+    sketches: list[SketchEntry]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HelloRequest:
+    """Asks whether a kernel listens."""
+
+    id: int
+    protocol: int
+    op: Literal["hello"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanRequest:
+    """Sketch these tensors in this order, as many as fit into one piece of work."""
+
+    id: int
+    protocol: int
+    op: Literal["scan"]
+    tensors: list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountRangeRequest:
+    """Count the finite elements from ``low`` to ``high``, both included, by looking at each."""
+
+    id: int
+    protocol: int
+    op: Literal["count_range"]
+    tensor: int
+    space: Space
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CancelRequest:
+    """Forget what is half done."""
+
+    id: int
+    protocol: int
+    op: Literal["cancel"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HelloReply:
+    """A kernel listens; ``revision`` says which manifest it holds."""
+
+    id: int
+    protocol: int
+    op: Literal["hello"]
+    version: str
+    revision: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanReply:
+    """Finished sketches, tensors that cannot be read, and how far the one in work has come."""
+
+    id: int
+    protocol: int
+    op: Literal["scan"]
+    sketches: list[SketchEntry]
+    failed: list[FailedTensor]
+    in_work: int
+    elements_done: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedTensor:
+    """A tensor whose bytes cannot be read, with the reason."""
+
+    tensor: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountRangeReply:
+    """The count so far; ask again with the same numbers until ``complete``."""
+
+    id: int
+    protocol: int
+    op: Literal["count_range"]
+    complete: bool
+    count: int
+    elements_done: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CancelReply:
+    """Nothing is half done any more."""
+
+    id: int
+    protocol: int
+    op: Literal["cancel"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorReply:
+    """The request was not carried out; ``message`` is a sentence for people."""
+
+    id: int
+    protocol: int
+    op: Literal["error"]
+    code: ErrorCode
+    message: str

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import traitlets
+from models import model, plain, quantized
+
+import quantwidget as qw
+from quantwidget import wire
+from quantwidget.export import fallback_html
+
+HOSTILE = "</script><img src=x onerror=alert(1)>\"'\n"
+
+
+@pytest.fixture
+def index():
+    rng = np.random.default_rng(6)
+    return model(
+        plain("a.bias", rng.standard_normal(8).astype(np.float32)),
+        quantized("a.weight", rng.integers(-128, 128, (8, 9), dtype=np.int8), 0.5),
+    )
+
+
+@pytest.fixture
+def widget(index):
+    made = qw.QuantWidget(index)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def sent(widget, monkeypatch):
+    messages = []
+    monkeypatch.setattr(widget, "send", lambda content, buffers=None: messages.append((content, buffers)))
+    return messages
+
+
+def test_the_manifest_lists_every_tensor_and_no_path(widget):
+    manifest = json.loads(zlib.decompress(widget._manifest))
+    assert manifest["tensors"]["name"] == ["a.bias", "a.weight"]
+    assert manifest["source"] == "model.test"
+    assert manifest["schemes"][0]["formula"] == "values = (codes − zero_point) · scale"
+    assert manifest["tensors"]["scheme"] == [-1, 0]
+
+
+def test_small_models_carry_their_sketches_from_the_start(widget):
+    length = int.from_bytes(widget._sketches[:8], "little")
+    pack = json.loads(widget._sketches[8 : 8 + length])
+    assert [entry["tensor"] for entry in pack["sketches"]] == [0, 1]
+    assert (8 + length) % 8 == 0
+
+
+def test_the_first_weight_is_selected_and_selection_gives_the_tensor(widget):
+    assert widget.selected == "a.weight"
+    assert widget.tensor is widget.index.tensors["a.weight"]
+    widget.select("a.bias")
+    assert widget.tensor.role == "bias"
+    with pytest.raises(KeyError, match="no tensor is called 'b'"):
+        widget.select("b")
+
+
+def test_an_unknown_selection_from_the_page_is_not_taken(widget):
+    with pytest.raises(traitlets.TraitError, match="no tensor is called"):
+        widget.set_state({"selected": "../../etc/passwd"})
+    assert widget.selected == "a.weight"
+    widget.set_state({"selected": None})
+    assert widget.tensor is None
+
+
+def test_requests_are_answered_over_custom_messages(widget, sent):
+    widget._handle_custom_msg({"id": 3, "protocol": wire.PROTOCOL, "op": "scan", "tensors": [1]}, [])
+    ((content, buffers),) = sent
+    assert content["id"] == 3
+    assert [entry["tensor"] for entry in content["sketches"]] == [1]
+    assert isinstance(buffers[0], bytes)
+    widget._handle_custom_msg("nonsense", [])
+    assert sent[1][0]["op"] == "error"
+
+
+def test_sketches_are_kept_once_everything_has_been_read(monkeypatch):
+    monkeypatch.setattr("quantwidget.widget.EAGER_SECONDS", -1)
+    numbers = np.random.default_rng(7).standard_normal(1000)
+    widget = qw.QuantWidget(model(plain("a", numbers), plain("b", numbers), plain("c", numbers)))
+    before = len(widget._sketches)
+    monkeypatch.setattr(widget, "send", lambda *_: None)
+    for tensors in ([0], [1], [2]):
+        widget._handle_custom_msg({"id": 1, "protocol": wire.PROTOCOL, "op": "scan", "tensors": tensors}, [])
+    assert len(widget._sketches) > 3 * 1000 * 8 > before
+    widget.close()
+
+
+@pytest.mark.parametrize(("trait", "value"), [("theme", "pink"), ("height", "tall"), ("height", 3)])
+def test_bad_settings_are_refused(index, trait, value):
+    with pytest.raises(traitlets.TraitError):
+        qw.QuantWidget(index, **{trait: value})
+
+
+def test_a_broken_file_gives_a_widget_that_says_why(tmp_path):
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(b"no model at all " * 20)
+    with pytest.warns(UserWarning, match=r"broken\.onnx"):
+        widget = qw.QuantWidget(path)
+    manifest = json.loads(zlib.decompress(widget._manifest))
+    assert manifest["format"] == "none"
+    assert "broken.onnx" in manifest["notes"][0]
+    assert widget.tensor is None
+    widget.close()
+
+
+def test_an_unknown_source_is_refused():
+    with pytest.raises(TypeError, match="not a int"):
+        qw.QuantWidget(3)
+
+
+def test_the_mime_bundle_has_a_table_without_scripts(widget):
+    data, _ = widget._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in data
+    assert "a.weight" in data["text/html"]
+    assert "script" not in data["text/html"]
+    assert data["text/plain"].startswith("QuantWidget(<TensorIndex test")
+
+
+def test_the_table_escapes_names_and_stays_small():
+    many = model(*(plain(f"{HOSTILE}{place}" + "x" * 500, np.zeros(1)) for place in range(500)))
+    html = fallback_html(many)
+    assert "<img" not in html
+    assert "&lt;img" in html
+    assert "440 more" in html
+    assert len(html) < 20_000
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_the_page_is_self_contained_and_names_stay_inside_it(tmp_path):
+    widget = qw.QuantWidget(model(plain(HOSTILE, np.zeros(3)), producer=HOSTILE))
+    page = widget.to_html(tmp_path / "page.html")
+    parser = Tags()
+    parser.feed(page.read_text(encoding="utf-8"))
+    assert [tag for tag, _ in parser.tags] == [
+        "html",
+        "head",
+        "meta",
+        "meta",
+        "title",
+        "style",
+        "body",
+        "div",
+        "script",
+        "script",
+    ]
+    assert not any("src" in attrs or "href" in attrs for _, attrs in parser.tags)
+    assert not re.search(r"@import|url\(", page.read_text(encoding="utf-8"))
+    widget.close()
