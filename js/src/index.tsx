@@ -1,0 +1,80 @@
+// The widget as anywidget loads it: one store per model, one mount per view.
+import { effect } from "@preact/signals";
+import { render as draw } from "preact";
+import { type HostModel, Link } from "./link";
+import { Store } from "./model/store";
+import { Panels } from "./panels";
+import { type Theme, watchTheme } from "./parts/theme";
+
+interface Initialized {
+  model: HostModel;
+  signal?: AbortSignal;
+}
+
+interface Rendered extends Initialized {
+  el: HTMLElement;
+}
+
+/** Draw a store into an element; returns the way to take it away. */
+export function mount(store: Store, element: HTMLElement): () => void {
+  const root = document.createElement("div");
+  root.className = "qw-root";
+  // JupyterLab's shortcuts look at this attribute before they look at the event.
+  root.setAttribute("data-lm-suppress-shortcuts", "true");
+  root.addEventListener("keydown", keepToItself);
+  element.append(root);
+  let around: Theme = "light";
+  const paint = () => {
+    const wanted = store.theme.peek();
+    root.dataset.qwTheme = wanted === "auto" ? around : wanted;
+  };
+  const stopWatching = watchTheme(root, (theme) => {
+    around = theme;
+    paint();
+  });
+  const stopPainting = effect(() => {
+    store.theme.value;
+    root.style.height = `${store.height.value || 480}px`;
+    paint();
+  });
+  draw(<Panels store={store} />, root);
+  let isMounted = true;
+  return () => {
+    if (!isMounted) return;
+    isMounted = false;
+    stopWatching();
+    stopPainting();
+    draw(null, root);
+    root.remove();
+  };
+}
+
+/** Keys typed into the widget are not the notebook's shortcuts; combinations such as Ctrl+S are. */
+function keepToItself(event: KeyboardEvent): void {
+  if (!event.ctrlKey && !event.metaKey && !event.altKey && event.key !== "Escape")
+    event.stopPropagation();
+  if (event.key !== "/" || !(event.currentTarget instanceof HTMLElement)) return;
+  if (event.target instanceof HTMLInputElement && event.target.type !== "range") return;
+  event.currentTarget.querySelector<HTMLInputElement>('input[type="search"]')?.focus();
+  event.preventDefault();
+}
+
+export default () => {
+  let store: Store | undefined;
+  return {
+    initialize({ model, signal }: Initialized) {
+      const made = new Store(new Link(model));
+      store = made;
+      void made.greet();
+      signal?.addEventListener("abort", () => made.dispose());
+      return () => made.dispose();
+    },
+    render({ model, el, signal }: Rendered) {
+      store ??= new Store(new Link(model));
+      if (store.presence.peek() !== "online") void store.greet();
+      const unmount = mount(store, el);
+      signal?.addEventListener("abort", unmount);
+      return unmount;
+    },
+  };
+};

@@ -1,0 +1,142 @@
+// The only file that knows anywidget: traits in and out, and one request/reply channel over custom messages.
+import { type Signal, signal } from "@preact/signals";
+import { type ErrorReply, PROTOCOL } from "./wire";
+
+/** What every host's model offers; hosts differ in the rest. */
+export interface HostModel {
+  get(name: string): unknown;
+  set(name: string, value: unknown): void;
+  save_changes(): unknown;
+  send(content: unknown, callbacks?: unknown, buffers?: unknown): unknown;
+  on(event: string, callback: (...received: unknown[]) => void): void;
+  off(event: string, callback: (...received: unknown[]) => void): void;
+}
+
+/** `asking`: no answer yet. `busy`: a request has waited for `BUSY_AFTER_MS`. `offline`: nobody listens. */
+export type Presence = "asking" | "online" | "busy" | "offline";
+
+export interface Answer<Reply> {
+  reply: Reply;
+  payload: Uint8Array;
+}
+
+interface Waiting {
+  resolve(answer: Answer<unknown>): void;
+  reject(reason: Error): void;
+}
+
+const BUSY_AFTER_MS = 2000;
+
+export class Link {
+  readonly presence: Signal<Presence> = signal<Presence>("asking");
+  private readonly waiting = new Map<number, Waiting>();
+  private readonly cleanups: (() => void)[] = [];
+  private nextId = 1;
+  private patience: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(private readonly model: HostModel) {
+    const receive = (content: unknown, buffers: unknown) => this.receive(content, buffers);
+    model.on("msg:custom", receive);
+    this.cleanups.push(() => model.off("msg:custom", receive));
+  }
+
+  /** Read a trait. */
+  read(name: string): unknown {
+    return this.model.get(name);
+  }
+
+  /** Read a trait that holds bytes. */
+  readBytes(name: string): Uint8Array {
+    return bytesOf(this.model.get(name));
+  }
+
+  /** Save a trait, if it is not already so: some hosts announce every set, changed or not. */
+  write(name: string, value: unknown): void {
+    if (this.model.get(name) === value) return;
+    try {
+      this.model.set(name, value);
+      forgive(this.model.save_changes());
+    } catch {
+      // Without a kernel the choice stays on the page.
+    }
+  }
+
+  /** Call back after a trait has changed; several changes in one turn give one call. */
+  watch(name: string, callback: () => void): void {
+    let scheduled = false;
+    const changed = () => {
+      if (scheduled) return;
+      scheduled = true;
+      queueMicrotask(() => {
+        scheduled = false;
+        callback();
+      });
+    };
+    this.model.on(`change:${name}`, changed);
+    this.cleanups.push(() => this.model.off(`change:${name}`, changed));
+  }
+
+  /** Send a request; resolves with the reply and its payload, rejects with a sentence. */
+  ask<Reply>(op: string, body: Record<string, unknown> = {}): Promise<Answer<Reply>> {
+    const id = this.nextId++;
+    return new Promise<Answer<Reply>>((resolve, reject) => {
+      this.waiting.set(id, { resolve: resolve as Waiting["resolve"], reject });
+      this.watchPatience();
+      try {
+        // Marimo refuses an empty object in the place of the callbacks.
+        forgive(this.model.send({ id, protocol: PROTOCOL, op, ...body }, undefined, []));
+      } catch {
+        this.waiting.delete(id);
+        this.presence.value = "offline";
+        reject(new Error("no kernel is connected"));
+      }
+    });
+  }
+
+  dispose(): void {
+    clearTimeout(this.patience);
+    for (const cleanup of this.cleanups.splice(0)) cleanup();
+    for (const { reject } of this.waiting.values()) reject(new Error("the widget was closed"));
+    this.waiting.clear();
+  }
+
+  private receive(content: unknown, buffers: unknown): void {
+    if (typeof content !== "object" || content === null || !("id" in content)) return;
+    const waiting = this.waiting.get(Number(content.id));
+    if (waiting === undefined) return;
+    this.waiting.delete(Number(content.id));
+    this.presence.value = "online";
+    this.watchPatience();
+    if ("op" in content && content.op === "error") {
+      waiting.reject(new Error((content as ErrorReply).message));
+      return;
+    }
+    const first = Array.isArray(buffers) ? buffers[0] : undefined;
+    waiting.resolve({
+      reply: content,
+      payload: first === undefined ? new Uint8Array() : bytesOf(first),
+    });
+  }
+
+  private watchPatience(): void {
+    clearTimeout(this.patience);
+    if (this.waiting.size === 0) return;
+    this.patience = setTimeout(() => {
+      this.presence.value = this.presence.value === "online" ? "busy" : "offline";
+    }, BUSY_AFTER_MS);
+  }
+}
+
+/** A tight copy of bytes in any form that a host hands over: DataView, typed array or ArrayBuffer. */
+export function bytesOf(received: unknown): Uint8Array {
+  if (received instanceof ArrayBuffer) return new Uint8Array(received.slice(0));
+  if (ArrayBuffer.isView(received)) {
+    const { buffer, byteOffset, byteLength } = received;
+    return new Uint8Array(buffer.slice(byteOffset, byteOffset + byteLength) as ArrayBuffer);
+  }
+  return new Uint8Array();
+}
+
+function forgive(result: unknown): void {
+  if (result instanceof Promise) result.catch(() => {});
+}

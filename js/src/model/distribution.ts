@@ -1,0 +1,134 @@
+// From a tensor's sketch to what the histogram shows: bins, their counts, and what a bin means.
+import type { AffineMap, SchemeEntry, SketchEntry, Space, Statistics } from "../wire";
+import { integerEdges, linearEdges, rebin } from "./bins";
+import { type Cells, cells, mapCells } from "./sketch";
+
+export interface Sketched {
+  entry: SketchEntry;
+  payload: Uint8Array;
+}
+
+export interface Distribution {
+  /** Ascending, one more than counts. */
+  edges: Float64Array;
+  counts: Float64Array;
+  /** False where a cell of the sketch was shared between bins. */
+  exact: boolean;
+  /** Finite elements. */
+  total: number;
+  /** The one code that a bin holds, or null where bins hold ranges. */
+  codeOf: ((bin: number) => number) | null;
+  map: AffineMap | null;
+}
+
+/** One bar per code up to this width. */
+const BARS_PER_CODE_BITS = 8;
+const SPARKLINE_BINS = 32;
+
+/** Spaces that a tensor can be shown in. */
+export function spacesOf({ entry }: Sketched): Space[] {
+  return entry.codes === null ? ["values"] : ["values", "codes"];
+}
+
+/** Exact statistics in a space. */
+export function statisticsIn({ entry }: Sketched, space: Space): Statistics {
+  return (space === "codes" ? entry.code_statistics : null) ?? entry.statistics;
+}
+
+/** The cells of a space, each value a point where the sketch knows it, for counting ranges. */
+export function cellsIn(sketched: Sketched, space: Space, spread = false): Cells {
+  const { entry, payload } = sketched;
+  if (space === "codes" && entry.codes !== null)
+    return cells(entry.codes, statisticsIn(sketched, "codes"), payload, { spread });
+  if (entry.values !== null) return cells(entry.values, entry.statistics, payload, { spread });
+  if (entry.codes !== null && entry.map !== null)
+    return mapCells(
+      cells(entry.codes, statisticsIn(sketched, "codes"), payload, { spread }),
+      entry.map,
+    );
+  throw new Error("the sketch holds no counts");
+}
+
+/** Whether the number of bins is the person's choice, or given by the codes. */
+export function hasBinChoice(
+  sketched: Sketched,
+  scheme: SchemeEntry | null,
+  space: Space,
+): boolean {
+  return !barPerCode(sketched, scheme, space);
+}
+
+/** Bin a tensor's sketch: one bar per code where codes are narrow, else `bins` equal bins without comb artefacts. */
+export function distribution(
+  sketched: Sketched,
+  scheme: SchemeEntry | null,
+  space: Space,
+  bins: number,
+): Distribution {
+  const { entry } = sketched;
+  const statistics = statisticsIn(sketched, space);
+  const total = finite(statistics);
+  const map = entry.map;
+  const onIntegers = entry.codes !== null && (space === "codes" || map !== null);
+  if (onIntegers) {
+    const codes = statisticsIn(sketched, "codes");
+    const single = barPerCode(sketched, scheme, space);
+    const first = single ? (scheme?.code_min ?? 0) : (codes.minimum ?? 0);
+    const last = single ? (scheme?.code_max ?? 0) : (codes.maximum ?? 0);
+    const edges = integerEdges(first, last, single ? last - first + 1 : bins);
+    const binned = rebin(cellsIn(sketched, "codes"), edges);
+    if (space === "codes" || map === null)
+      return {
+        edges,
+        counts: binned.counts,
+        exact: binned.exact,
+        total,
+        map,
+        codeOf: single ? (bin) => first + bin : null,
+      };
+    const mapped = edges.map((edge) => (edge - map.zero_point) * map.scale + map.offset);
+    const counts = binned.counts;
+    const descends = map.scale < 0;
+    if (descends) {
+      mapped.reverse();
+      counts.reverse();
+    }
+    const codeOf = (bin: number) => (descends ? last - bin : first + bin);
+    return {
+      edges: mapped,
+      counts,
+      exact: binned.exact,
+      total,
+      map,
+      codeOf: single ? codeOf : null,
+    };
+  }
+  const low = statistics.minimum ?? 0;
+  const high = statistics.maximum ?? 0;
+  const integers = entry.values?.grid === "integer";
+  const edges = integers ? integerEdges(low, high, bins) : linearEdges(low, high, bins);
+  const binned = rebin(cellsIn(sketched, space, true), edges);
+  return { edges, counts: binned.counts, exact: binned.exact, total, map: null, codeOf: null };
+}
+
+/** Counts of a few equal bins over the whole range, for a sparkline. */
+export function sparklineCounts(sketched: Sketched): Float64Array {
+  const space: Space = sketched.entry.values === null ? "codes" : "values";
+  const statistics = statisticsIn(sketched, space);
+  const edges = linearEdges(statistics.minimum ?? 0, statistics.maximum ?? 0, SPARKLINE_BINS);
+  const { counts } = rebin(cellsIn(sketched, space, true), edges);
+  return (sketched.entry.map?.scale ?? 1) < 0 && space === "codes" ? counts.reverse() : counts;
+}
+
+/** Elements that are numbers: neither NaN nor infinite. */
+export function finite(statistics: Statistics): number {
+  return (
+    statistics.count - statistics.nan - statistics.positive_infinity - statistics.negative_infinity
+  );
+}
+
+function barPerCode({ entry }: Sketched, scheme: SchemeEntry | null, space: Space): boolean {
+  if (entry.codes === null || entry.codes.grid !== "integer" || scheme === null) return false;
+  if (scheme.bits > BARS_PER_CODE_BITS || scheme.code_min === null) return false;
+  return space === "codes" || entry.map !== null;
+}

@@ -1,0 +1,54 @@
+// Numbers as people read them.
+
+const COUNT = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+const SIGNIFICANT_DIGITS = 6;
+
+/** A whole number with thousands separated: 12,345. */
+export function count(number: number): string {
+  return COUNT.format(number);
+}
+
+/** A count in four characters or so: 864, 9.2k, 1.3M. */
+export function compact(number: number): string {
+  const units = ["", "k", "M", "G", "T"];
+  let size = number;
+  let unit = 0;
+  while (size >= 999.5 && unit < units.length - 1) {
+    size /= 1000;
+    unit += 1;
+  }
+  return unit === 0 || size >= 99.5
+    ? `${Math.round(size)}${units[unit]}`
+    : `${size.toFixed(1)}${units[unit]}`;
+}
+
+/** Bytes with decimal units: 864 B, 9.2 kB, 1.3 MB. */
+export function bytes(number: number): string {
+  const short = compact(number);
+  const unit = short.at(-1) ?? "";
+  return /[kMGT]/.test(unit) ? `${short.slice(0, -1)} ${unit}B` : `${short} B`;
+}
+
+/** A measured number, rounded to `digits` significant digits. */
+export function measure(number: number | null, digits = SIGNIFICANT_DIGITS): string {
+  if (number === null) return "–";
+  if (number === 0) return "0";
+  const size = Math.abs(number);
+  if (size >= 1e7 || size < 1e-4)
+    return number.toExponential(Math.max(0, digits - 2)).replace("e+", "e");
+  return String(Number(number.toPrecision(digits)));
+}
+
+/** A share of the whole: 68.3 %; digits grow for small shares. */
+export function percent(share: number): string {
+  const hundredths = share * 100;
+  if (hundredths === 0 || hundredths === 100) return `${hundredths} %`;
+  const digits = hundredths >= 10 ? 1 : hundredths >= 0.1 ? 2 : 3;
+  const text = hundredths.toFixed(digits);
+  return Number(text) === 0 ? "< 0.001 %" : `${text} %`;
+}
+
+/** A shape: 16 × 3 × 3 × 3, or scalar. */
+export function shape(lengths: readonly number[]): string {
+  return lengths.length === 0 ? "scalar" : lengths.join("×");
+}

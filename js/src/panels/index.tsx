@@ -1,0 +1,68 @@
+// The whole widget: every panel, in its place.
+
+import { shape } from "../model/format";
+import type { Store } from "../model/store";
+import { HeaderPanel } from "./header";
+import { HistogramPanel } from "./histogram";
+import { StatisticsPanel } from "./statistics";
+import { TreePanel, TypeChip } from "./tree";
+
+export function Panels({ store }: { store: Store }) {
+  const { notes } = store.manifest.value;
+  if (store.trouble.value !== "") return <p class="qw-trouble">{store.trouble.value}</p>;
+  if (store.loaded.value && store.manifest.value.tensors.name.length === 0)
+    return (
+      <>
+        <HeaderPanel store={store} />
+        <div class="qw-trouble">
+          {notes.map((note) => (
+            <p key={note}>{note}</p>
+          ))}
+          {notes.length === 0 && <p>The file holds no tensors.</p>}
+        </div>
+      </>
+    );
+  return (
+    <>
+      <HeaderPanel store={store} />
+      {notes.length > 0 && (
+        <details class="qw-notes">
+          <summary>
+            {notes.length === 1 ? "1 note" : `${notes.length} notes`} about this file
+          </summary>
+          {notes.map((note) => (
+            <p key={note}>{note}</p>
+          ))}
+        </details>
+      )}
+      <main class="qw-main">
+        <TreePanel store={store} />
+        <article class="qw-detail">
+          <Title store={store} />
+          <HistogramPanel store={store} />
+          <StatisticsPanel store={store} />
+        </article>
+      </main>
+    </>
+  );
+}
+
+function Title({ store }: { store: Store }) {
+  const tensor = store.selected.value;
+  const { tensors, layers } = store.manifest.value;
+  const name = tensors.name[tensor];
+  if (name === undefined) return null;
+  const opType = layers[tensors.layer[tensor] ?? -1]?.op_type ?? "";
+  return (
+    <h3 class="qw-title">
+      <span class="qw-title-name" title={name}>
+        {name}
+      </span>
+      <TypeChip store={store} tensor={tensor} />
+      <span class="qw-quiet">
+        {shape(tensors.shape[tensor] ?? [])}
+        {opType !== "" && ` · ${opType}`}
+      </span>
+    </h3>
+  );
+}

@@ -1,0 +1,73 @@
+// The numbers of the selected tensor, and its scheme in words.
+import { statisticsIn } from "../model/distribution";
+import { bytes, count, measure, percent, shape } from "../model/format";
+import type { Store } from "../model/store";
+import type { Extent } from "../wire";
+
+/** A longer number takes two columns. */
+const WIDE_CHARACTERS = 14;
+
+export function StatisticsPanel({ store }: { store: Store }) {
+  const tensor = store.selected.value;
+  const { tensors } = store.manifest.value;
+  if (tensor < 0) return null;
+  const sketched = store.sketch.value;
+  const scheme = store.schemeOf(tensor);
+  const numbers = sketched && statisticsIn(sketched, store.shownSpace.value);
+  const rows: [string, string, string?][] = [];
+  if (numbers !== null) {
+    rows.push(
+      ["min", measure(numbers.minimum)],
+      ["max", measure(numbers.maximum)],
+      ["mean", measure(numbers.mean)],
+      ["std", measure(numbers.std)],
+      ["zeros", `${percent(numbers.zeros / Math.max(numbers.count, 1))}`, count(numbers.zeros)],
+    );
+    const special = [
+      ["NaN", numbers.nan],
+      ["+Inf", numbers.positive_infinity],
+      ["−Inf", numbers.negative_infinity],
+    ] as const;
+    for (const [name, found] of special) if (found > 0) rows.push([name, count(found)]);
+  }
+  rows.push(
+    ["shape", shape(tensors.shape[tensor] ?? [])],
+    ["parameters", count(tensors.parameters[tensor] ?? 0)],
+    ["bytes", bytes(tensors.nbytes[tensor] ?? 0), `${count(tensors.nbytes[tensor] ?? 0)} bytes`],
+    ["stored as", tensors.storage_dtype[tensor] ?? ""],
+  );
+  if (sketched?.entry.scale) rows.push(["scale", extent(sketched.entry.scale)]);
+  if (sketched?.entry.zero_point) rows.push(["zero point", extent(sketched.entry.zero_point)]);
+  else if (sketched?.entry.scale && scheme?.decoded) rows.push(["zero point", "0"]);
+  const alias = tensors.alias_of[tensor] ?? -1;
+  return (
+    <section class="qw-statistics" aria-label="Statistics">
+      <dl>
+        {rows.map(([name, number, title]) => (
+          <div key={name} class={number.length > WIDE_CHARACTERS ? "qw-wide" : undefined}>
+            <dt>{name}</dt>
+            <dd title={title}>{number}</dd>
+          </div>
+        ))}
+      </dl>
+      {scheme !== null && (
+        <p class="qw-scheme">
+          {scheme.formula !== "" && <code>{scheme.formula}</code>}
+          <span>{scheme.words}</span>
+        </p>
+      )}
+      {alias >= 0 && (
+        <p class="qw-quiet">The same bytes as {tensors.name[alias]}, counted there.</p>
+      )}
+      {(tensors.note[tensor] ?? "") !== "" && scheme?.words !== tensors.note[tensor] && (
+        <p class="qw-note">{tensors.note[tensor]}</p>
+      )}
+    </section>
+  );
+}
+
+function extent({ minimum, maximum, count: scales }: Extent): string {
+  return minimum === maximum
+    ? `${measure(minimum)}${scales > 1 ? ` (all ${count(scales)})` : ""}`
+    : `${measure(minimum)} to ${measure(maximum)} (${count(scales)})`;
+}

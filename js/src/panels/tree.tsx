@@ -1,0 +1,240 @@
+// The layers: a tree with search, one row per layer and tensor.
+
+import { useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { sparklinePath } from "../marks/sparkline";
+import { sparklineCounts } from "../model/distribution";
+import { bytes, compact, count, shape } from "../model/format";
+import type { Store } from "../model/store";
+import type { TreeNode } from "../model/tree";
+import { revealRow, VirtualList } from "../parts/virtual-list";
+
+const ROW_HEIGHT = 26;
+const SPARK_WIDTH = 56;
+const SPARK_HEIGHT = 16;
+const TYPE_AHEAD_MS = 700;
+
+export function TreePanel({ store }: { store: Store }) {
+  const list = useRef<HTMLDivElement>(null);
+  const search = useRef<HTMLInputElement>(null);
+  const cursor = useSignal("");
+  const typed = useRef({ text: "", at: 0 });
+  const rows = store.rows.value;
+  const selected = store.selected.value;
+
+  const at = rows.findIndex((row) => row.key === cursor.value);
+  const selectedRow = rows.findIndex((row) => row.tensor >= 0 && row.tensor === selected);
+  const active = at >= 0 ? at : Math.max(selectedRow, 0);
+
+  // A selection that comes from outside is brought into view.
+  useEffect(() => {
+    const row = rows[selectedRow];
+    if (row === undefined) return;
+    cursor.value = row.key;
+    revealRow(list.current, selectedRow, ROW_HEIGHT);
+  }, [selected, store.loaded.value]);
+
+  const focusRow = (index: number) => {
+    const row = rows[Math.max(0, Math.min(index, rows.length - 1))];
+    if (row === undefined) return;
+    cursor.value = row.key;
+    revealRow(list.current, rows.indexOf(row), ROW_HEIGHT);
+    if (row.tensor >= 0) store.select(row.tensor);
+    requestAnimationFrame(() =>
+      list.current
+        ?.querySelector<HTMLElement>('[role="treeitem"][tabindex="0"]')
+        ?.focus({ preventScroll: true }),
+    );
+  };
+
+  const activate = (row: TreeNode) => {
+    cursor.value = row.key;
+    if (row.tensor >= 0) store.select(row.tensor);
+    else if (store.query.value.trim() === "") store.toggle(row.key);
+  };
+
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const row = rows[active];
+    const page = Math.max(1, Math.floor((list.current?.clientHeight ?? 0) / ROW_HEIGHT) - 1);
+    const moves: Record<string, () => void> = {
+      ArrowDown: () => focusRow(active + 1),
+      ArrowUp: () => focusRow(active - 1),
+      PageDown: () => focusRow(active + page),
+      PageUp: () => focusRow(active - page),
+      Home: () => focusRow(0),
+      End: () => focusRow(rows.length - 1),
+      ArrowRight: () => {
+        if (row === undefined || row.tensor >= 0) return;
+        if (store.expanded.value.has(row.key)) focusRow(active + 1);
+        else store.toggle(row.key, true);
+      },
+      ArrowLeft: () => {
+        if (row === undefined) return;
+        if (row.tensor < 0 && store.expanded.value.has(row.key)) store.toggle(row.key, false);
+        else if (row.parent !== null) focusRow(Math.max(0, rows.indexOf(row.parent)));
+      },
+      Enter: () => row && activate(row),
+      " ": () => row && activate(row),
+      "/": () => search.current?.focus(),
+    };
+    const move = moves[event.key];
+    if (move !== undefined) {
+      event.preventDefault();
+      event.stopPropagation();
+      move();
+    } else if (event.key.length === 1) {
+      event.stopPropagation();
+      typeAhead(event.key.toLowerCase());
+    }
+  };
+
+  const typeAhead = (letter: string) => {
+    const now = performance.now();
+    const text = now - typed.current.at < TYPE_AHEAD_MS ? typed.current.text + letter : letter;
+    typed.current = { text, at: now };
+    for (let step = text.length > 1 ? 0 : 1; step <= rows.length; step++) {
+      const place = (active + step) % rows.length;
+      if (rows[place]?.label.toLowerCase().startsWith(text)) {
+        focusRow(place);
+        return;
+      }
+    }
+  };
+
+  const onView = (first: number, last: number) =>
+    store.look(rows.slice(first, last).flatMap((row) => (row.tensor >= 0 ? [row.tensor] : [])));
+
+  return (
+    <section class="qw-tree" aria-label="Layers">
+      <div class="qw-search">
+        <input
+          ref={search}
+          type="search"
+          placeholder="Search name, type or shape"
+          aria-label="Search by name, type or shape"
+          spellcheck={false}
+          value={store.query.value}
+          onInput={(event) => {
+            store.query.value = event.currentTarget.value;
+          }}
+          onKeyDown={(event) => {
+            if (event.key === "Escape" && store.query.value !== "") store.query.value = "";
+            else if (event.key === "ArrowDown") focusRow(active);
+            else return;
+            event.preventDefault();
+          }}
+        />
+        <kbd aria-hidden="true">/</kbd>
+      </div>
+      <div class="qw-columns" aria-hidden="true">
+        <span>layer</span>
+        <span class="qw-col-spark" />
+        <span class="qw-col-type">type</span>
+        <span class="qw-col-shape">shape</span>
+        <span class="qw-col-parameters">params</span>
+        <span class="qw-col-bytes">bytes</span>
+      </div>
+      {rows.length === 0 && <p class="qw-empty">{emptySentence(store)}</p>}
+      <VirtualList
+        class="qw-rows"
+        role="tree"
+        aria-label="Layers and tensors"
+        listRef={list}
+        count={rows.length}
+        rowHeight={ROW_HEIGHT}
+        pinned={active}
+        onView={onView}
+        onKeyDown={onKeyDown}
+        row={(index) => {
+          const row = rows[index];
+          if (row === undefined) return null;
+          return (
+            <Row
+              store={store}
+              row={row}
+              isActive={index === active}
+              isSelected={row.tensor >= 0 && row.tensor === selected}
+              isOpen={store.query.value.trim() !== "" || store.expanded.value.has(row.key)}
+              onClick={() => activate(row)}
+            />
+          );
+        }}
+      />
+    </section>
+  );
+}
+
+interface RowProps {
+  store: Store;
+  row: TreeNode;
+  isActive: boolean;
+  isSelected: boolean;
+  isOpen: boolean;
+  onClick(): void;
+}
+
+function Row({ store, row, isActive, isSelected, isOpen, onClick }: RowProps) {
+  const { tensors } = store.manifest.value;
+  const isLeaf = row.tensor >= 0;
+  return (
+    // biome-ignore lint/a11y/useKeyWithClickEvents: the tree handles keys
+    <div
+      role="treeitem"
+      tabIndex={isActive ? 0 : -1}
+      aria-level={row.depth + 1}
+      aria-selected={isSelected}
+      aria-expanded={isLeaf ? undefined : isOpen}
+      class={`qw-row${isLeaf ? "" : " qw-row-layer"}`}
+      title={isLeaf ? tensors.name[row.tensor] : row.key.slice("layer:".length)}
+      onClick={onClick}
+    >
+      <span class="qw-name" style={{ paddingLeft: `${8 + Math.min(row.depth, 12) * 14}px` }}>
+        <span
+          class={`qw-twist${isLeaf ? "" : isOpen ? " qw-open" : " qw-closed"}`}
+          aria-hidden="true"
+        />
+        <span class="qw-label">{row.label}</span>
+        {row.opType !== "" && <span class="qw-op">{row.opType}</span>}
+      </span>
+      <span class="qw-col-spark">{isLeaf && <Sparkline store={store} tensor={row.tensor} />}</span>
+      <span class="qw-col-type">{isLeaf && <TypeChip store={store} tensor={row.tensor} />}</span>
+      <span class="qw-col-shape">{isLeaf && shape(tensors.shape[row.tensor] ?? [])}</span>
+      <span class="qw-col-parameters" title={count(row.parameters)}>
+        {compact(isLeaf ? (tensors.parameters[row.tensor] ?? 0) : row.parameters)}
+      </span>
+      <span class="qw-col-bytes">
+        {bytes(isLeaf ? (tensors.nbytes[row.tensor] ?? 0) : row.nbytes)}
+      </span>
+    </div>
+  );
+}
+
+/** The stored type; filled for codes, crossed out for tensors that are listed only. */
+export function TypeChip({ store, tensor }: { store: Store; tensor: number }) {
+  const { tensors } = store.manifest.value;
+  const scheme = store.schemeOf(tensor);
+  const isReadable = tensors.readable[tensor] !== false;
+  const kind = !isReadable ? "qw-chip-listed" : scheme !== null ? "qw-chip-codes" : "";
+  return (
+    <span class={`qw-chip ${kind}`} title={scheme?.label ?? tensors.dtype[tensor]}>
+      {scheme !== null && isReadable ? scheme.code_dtype : tensors.dtype[tensor]}
+    </span>
+  );
+}
+
+function Sparkline({ store, tensor }: { store: Store; tensor: number }) {
+  const sketched = store.sketchOf(tensor);
+  if (sketched === null || sketched.entry.statistics.minimum === null) return null;
+  return (
+    <svg class="qw-spark" width={SPARK_WIDTH} height={SPARK_HEIGHT} aria-hidden="true">
+      <path d={sparklinePath(sparklineCounts(sketched), SPARK_WIDTH, SPARK_HEIGHT)} />
+    </svg>
+  );
+}
+
+function emptySentence(store: Store): string {
+  if (store.query.value.trim() !== "") return "Nothing matches.";
+  if (!store.loaded.value) return "";
+  return store.manifest.value.notes[0] ?? "The file holds no tensors.";
+}

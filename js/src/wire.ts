@@ -1,0 +1,227 @@
+// Generated from src/quantwidget/wire.py by scripts/generate_wire.py: edit that file and run `make build`.
+
+export const PROTOCOL = 1;
+
+export const MAX_REQUEST_BYTES = 65536;
+
+export type Op = "hello" | "scan" | "count_range" | "cancel";
+
+export type ElementType = "u2" | "u4" | "f8";
+
+export type Space = "codes" | "values";
+
+export type Grid = "integer" | "float16" | "bfloat16" | "float32" | "float64" | "points";
+
+export type ErrorCode = "malformed" | "unknown_op" | "wrong_protocol" | "failed";
+
+/** An array inside the payload: `length` elements of `type` from byte `offset` on. */
+export interface Span {
+  offset: number;
+  length: number;
+  type: ElementType;
+}
+
+/**
+ * How often each cell of a grid occurs; the cells ascend and each count is positive except on `integer`.
+ *
+ * `integer`: cell i is the integer `first + i`; no keys; counts may be 0.
+ * `float16`, `bfloat16`: keys are the 16 bits of each value that occurs: exact.
+ * `float32`, `float64`: keys are the leading `bits` bits of the pattern: a cell holds all values from its
+ * pattern filled with zeros up to the next cell, away from zero. `points`: keys are the values themselves: exact.
+ * Negative zero is counted as zero; NaN and infinities are in `Statistics` only.
+ */
+export interface Counts {
+  grid: Grid;
+  bits: number;
+  first: number;
+  keys: Span | null;
+  counts: Span;
+}
+
+/** Of all elements; minimum to standard deviation (population) of the finite ones, None when there are none. */
+export interface Statistics {
+  count: number;
+  zeros: number;
+  nan: number;
+  positive_infinity: number;
+  negative_infinity: number;
+  minimum: number | null;
+  maximum: number | null;
+  mean: number | null;
+  std: number | null;
+}
+
+/** Smallest and largest of `count` numbers. */
+export interface Extent {
+  minimum: number;
+  maximum: number;
+  count: number;
+}
+
+/** `value = (code - zero_point) * scale + offset`, one for the whole tensor. */
+export interface AffineMap {
+  scale: number;
+  zero_point: number;
+  offset: number;
+}
+
+/**
+ * The sketch of one tensor.
+ *
+ * `codes` and `code_statistics` are None for a tensor of plain values. `values` is None where `map` gives them
+ * from the codes. `scale` and `zero_point` give the range over all channels or blocks.
+ */
+export interface SketchEntry {
+  tensor: number;
+  statistics: Statistics;
+  values: Counts | null;
+  code_statistics: Statistics | null;
+  codes: Counts | null;
+  map: AffineMap | null;
+  scale: Extent | null;
+  zero_point: Extent | null;
+}
+
+/** One quantization scheme, shared by many tensors; the page shows these labels and knows no scheme by name. */
+export interface SchemeEntry {
+  label: string;
+  words: string;
+  formula: string;
+  code_dtype: string;
+  bits: number;
+  code_min: number | null;
+  code_max: number | null;
+  granularity: string;
+  axis: number | null;
+  status: string;
+  scale_origin: string;
+  decoded: boolean;
+}
+
+/** One layer: its path, its name for people and its operator or class. */
+export interface LayerEntry {
+  path: string;
+  display_name: string;
+  op_type: string;
+}
+
+/** All tensors, one list per field. `scheme` and `alias_of` are -1 where there is none. */
+export interface TensorColumns {
+  name: string[];
+  layer: number[];
+  role: string[];
+  shape: number[][];
+  dtype: string[];
+  storage_dtype: string[];
+  parameters: number[];
+  nbytes: number[];
+  scheme: number[];
+  alias_of: number[];
+  readable: boolean[];
+  note: string[];
+}
+
+/** What the page shows before any tensor is read. */
+export interface Manifest {
+  protocol: number;
+  version: string;
+  revision: number;
+  format: string;
+  source: string;
+  producer: string;
+  notes: string[];
+  layers: LayerEntry[];
+  schemes: SchemeEntry[];
+  tensors: TensorColumns;
+}
+
+/** Sketches that survive without a kernel; the payload follows. */
+export interface SketchPack {
+  revision: number;
+  sketches: SketchEntry[];
+}
+
+/** Does a kernel listen? */
+export interface HelloRequest {
+  id: number;
+  protocol: number;
+  op: "hello";
+}
+
+/** Sketch these tensors in this order, as many as fit into one piece of work. */
+export interface ScanRequest {
+  id: number;
+  protocol: number;
+  op: "scan";
+  tensors: number[];
+}
+
+/** Count the finite elements from `low` to `high`, both included, by looking at each. */
+export interface CountRangeRequest {
+  id: number;
+  protocol: number;
+  op: "count_range";
+  tensor: number;
+  space: Space;
+  low: number;
+  high: number;
+}
+
+/** Forget what is half done. */
+export interface CancelRequest {
+  id: number;
+  protocol: number;
+  op: "cancel";
+}
+
+/** A kernel listens; `revision` says which manifest it holds. */
+export interface HelloReply {
+  id: number;
+  protocol: number;
+  op: "hello";
+  version: string;
+  revision: number;
+}
+
+/** Finished sketches, tensors that cannot be read, and how far the one in work has come. */
+export interface ScanReply {
+  id: number;
+  protocol: number;
+  op: "scan";
+  sketches: SketchEntry[];
+  failed: FailedTensor[];
+  in_work: number;
+  elements_done: number;
+}
+
+/** A tensor whose bytes cannot be read, with the reason. */
+export interface FailedTensor {
+  tensor: number;
+  reason: string;
+}
+
+/** The count so far; ask again with the same numbers until `complete`. */
+export interface CountRangeReply {
+  id: number;
+  protocol: number;
+  op: "count_range";
+  complete: boolean;
+  count: number;
+  elements_done: number;
+}
+
+/** Nothing is half done any more. */
+export interface CancelReply {
+  id: number;
+  protocol: number;
+  op: "cancel";
+}
+
+/** The request was not carried out; `message` is a sentence for people. */
+export interface ErrorReply {
+  id: number;
+  protocol: number;
+  op: "error";
+  code: ErrorCode;
+  message: string;
+}
