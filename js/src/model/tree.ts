@@ -154,13 +154,18 @@ function layerNode(
   return parent;
 }
 
-/** Merge single-layer chains, sort, add up, and set depths; MAX_DEPTH bounds the recursion. */
+/**
+ * Merge single-layer chains, sort, add up, and set depths; MAX_DEPTH bounds the recursion.
+ *
+ * A layer's own tensors stand before its sublayers; tensors that belong to no layer stand after all layers.
+ */
 function finish(current: TreeNode, depth = -1): void {
+  const leavesFirst = current.parent === null ? -1 : 1;
   current.depth = depth;
   current.children = current.children.map(merge);
   current.children.sort(
     (a, b) =>
-      Number(a.tensor < 0) - Number(b.tensor < 0) ||
+      leavesFirst * (Number(a.tensor < 0) - Number(b.tensor < 0)) ||
       rank(a) - rank(b) ||
       ORDER.compare(a.label, b.label),
   );

@@ -1,0 +1,163 @@
+"""Measure speed as ratios: ours and theirs in turn, in one run, medians of several rounds.
+
+Writes ``benchmarks/results.json``. A machine's absolute times mean little; the ratios hold better.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import onnx
+import torch
+
+import quantwidget as qw
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results.json"
+SMALL = ROOT / "examples" / "models" / "resnet8.onnx"
+TENSOR_ELEMENTS = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One comparison; ``ours`` and ``theirs`` are medians in milliseconds over ``n`` rounds."""
+
+    name: str
+    ratio: float
+    goal: float
+    better: Literal["higher", "lower"]
+    ours: float
+    theirs: float
+    unit: str
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two calls that do the same work, and the ratio to reach.
+
+    The ratio is theirs over ours where higher is better, else ours over theirs.
+    """
+
+    name: str
+    goal: float
+    better: Literal["higher", "lower"] = "higher"
+    ours: Callable[[], object]
+    theirs: Callable[[], object]
+    n: int
+
+    def take(self) -> Row:
+        """Time the two in turn, after one warm-up each, and print the ratio."""
+        taken: dict[str, list[float]] = {"ours": [], "theirs": []}
+        for place in range(self.n + 1):
+            for who, call in (("ours", self.ours), ("theirs", self.theirs)):
+                gc.collect()
+                start = time.perf_counter()
+                call()
+                if place > 0:
+                    taken[who].append((time.perf_counter() - start) * 1e3)
+        ours, theirs = statistics.median(taken["ours"]), statistics.median(taken["theirs"])
+        ratio = theirs / ours if self.better == "higher" else ours / theirs
+        met = "met" if (ratio >= self.goal) == (self.better == "higher") else "MISSED"
+        sign = "≥" if self.better == "higher" else "≤"
+        print(
+            f"{self.name:24} {ratio:10.2f}  goal {sign} {self.goal:g}  {met}   ours {ours:.2f} ms, theirs {theirs:.2f} ms"
+        )
+        return Row(
+            name=self.name,
+            ratio=ratio,
+            goal=self.goal,
+            better=self.better,
+            ours=ours,
+            theirs=theirs,
+            unit="ms",
+            n=self.n,
+        )
+
+
+def write_onnx(path: Path, tensors: int) -> None:
+    """Write a model of ``tensors`` inline float32 initializers of 4 MB each."""
+    content = np.random.default_rng(1).standard_normal(TENSOR_ELEMENTS, dtype=np.float32).tobytes()
+    names = [f"layers.{place}.weight" for place in range(tensors)]
+    initializers = [
+        onnx.TensorProto(name=name, dims=[1024, 1024], data_type=onnx.TensorProto.FLOAT, raw_data=content)
+        for name in names
+    ]
+    nodes = [onnx.helper.make_node("MatMul", ["x", name], [f"y{place}"]) for place, name in enumerate(names)]
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 1024])
+    y = onnx.helper.make_tensor_value_info("y0", onnx.TensorProto.FLOAT, [1, 1024])
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph(nodes, "big", [x], [y], initializers)), path)
+
+
+def write_pt(path: Path, tensors: int, elements: int) -> None:
+    """Write a state dict of ``tensors`` float32 tensors."""
+    torch.save({f"layers.{place}.weight": torch.randn(elements) for place in range(tensors)}, path)
+
+
+def opening(name: str, goal: float, n: int, path: Path, load: Callable[[Path], object]) -> Row:
+    """Open a file with quantwidget and with the library that wrote it; the file is removed afterwards."""
+    comparison = Comparison(name=name, goal=goal, ours=lambda: qw.open_model(path), theirs=lambda: load(path), n=n)
+    row = comparison.take()
+    path.unlink()
+    return row
+
+
+def first_histogram() -> Row:
+    """Sketch the largest tensor of a small model, against np.histogram of its values."""
+    tensor = max(qw.open_model(SMALL).tensors.values(), key=lambda tensor: tensor.size)
+    array = tensor.values()
+    return Comparison(
+        name="first_histogram_small",
+        goal=5,
+        better="lower",
+        ours=tensor.sketch,
+        theirs=lambda: np.histogram(array, bins=256),
+        n=50,
+    ).take()
+
+
+def run(*, quick: bool) -> list[Row]:
+    """Make the files in a temporary folder and take every comparison."""
+    tensors, many, n = (16, 2000, 3) if quick else (250, 20_000, 5)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_onnx(folder / "big.onnx", tensors)
+        rows = [opening("open_1gb_onnx", 200, n, folder / "big.onnx", onnx.load)]
+        write_pt(folder / "big.pt", tensors, TENSOR_ELEMENTS)
+        rows.append(opening("open_1gb_pt", 50, n, folder / "big.pt", torch.load))
+        write_pt(folder / "many.pt", many, 16)
+        rows.append(opening("open_20k_tensors_pt", 1.5, n, folder / "many.pt", torch.load))
+    return [*rows, first_histogram()]
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--full", action="store_true", help="files of 1 GB (the default)")
+    size.add_argument("--quick", action="store_true", help="files of 64 MB: the ratios of opening come out smaller")
+    quick = parser.parse_args().quick
+    rows = run(quick=quick)
+    machine = (
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}"
+    )
+    report = {"machine": machine, "quick": quick, "rows": [asdict(row) for row in rows]}
+    RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
