@@ -74,9 +74,8 @@ class Comparison:
         ratio = theirs / ours if self.better == "higher" else ours / theirs
         met = "met" if (ratio >= self.goal) == (self.better == "higher") else "MISSED"
         sign = "≥" if self.better == "higher" else "≤"
-        print(
-            f"{self.name:24} {ratio:10.2f}  goal {sign} {self.goal:g}  {met}   ours {ours:.2f} ms, theirs {theirs:.2f} ms"
-        )
+        times = f"ours {ours:.2f} ms, theirs {theirs:.2f} ms"
+        print(f"{self.name:24} {ratio:10.2f}  goal {sign} {self.goal:g}  {met}   {times}")
         return Row(
             name=self.name,
             ratio=ratio,

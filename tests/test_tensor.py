@@ -113,3 +113,15 @@ def test_a_sketch_of_one_scale_counts_codes_only():
     assert one.statistics.maximum == (int(codes.max()) - 3) * 0.25
     many = model(quantized("a", codes.reshape(50, 100), np.full(50, 0.25), block_shape=(1, 100))).tensors["a"].sketch()
     assert many.values is not None
+
+
+@pytest.mark.parametrize(("scale", "nan", "infinite"), [(np.inf, 1, 1), (np.nan, 3, 0), (3e38, 0, 1)])
+def test_a_scale_that_is_no_good_shows_in_the_values(scale, nan, infinite):
+    tensor = model(quantized("a", np.array([-2, 0, 1], np.int8), scale)).tensors["a"]
+    statistics = tensor.sketch().statistics
+    assert (statistics.nan, statistics.positive_infinity, statistics.negative_infinity) == (
+        nan,
+        infinite if scale == np.inf else 0,
+        infinite,
+    )
+    assert (tensor.affine_map() is None) == (not np.isfinite(scale))

@@ -28,7 +28,8 @@ export interface Span {
  * `float16`, `bfloat16`: keys are the 16 bits of each value that occurs: exact.
  * `float32`, `float64`: keys are the leading `bits` bits of the pattern: a cell holds all values from its
  * pattern filled with zeros up to the next cell, away from zero. `points`: keys are the values themselves: exact.
- * Negative zero is counted as zero; NaN and infinities are in `Statistics` only.
+ * `bits` is 0 where cells are the numbers themselves. Narrower floats are counted as `bfloat16`, with the `bits`
+ * that tell their neighbours apart. Negative zero is counted as zero; NaN and infinities are in `Statistics` only.
  */
 export interface Counts {
   grid: Grid;
@@ -141,7 +142,7 @@ export interface SketchPack {
   sketches: SketchEntry[];
 }
 
-/** Does a kernel listen? */
+/** Asks whether a kernel listens. */
 export interface HelloRequest {
   id: number;
   protocol: number;

@@ -14,7 +14,6 @@ import numpy as np
 from quantwidget import wire
 from quantwidget.errors import ModelError
 from quantwidget.sketches import Payload
-from quantwidget.tensor import has_one_map
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from quantwidget.index import TensorIndex
     from quantwidget.sketches import Sketch
-    from quantwidget.tensor import Chunk, TensorRef
+    from quantwidget.tensor import Chunk
 
 PIECE_SECONDS = 0.1
 """How long one request may keep the kernel."""
@@ -266,23 +265,10 @@ class Session:
             values=None if sketch.values is None else sketch.values.to_wire(payload),
             code_statistics=sketch.code_statistics,
             codes=None if sketch.codes is None else sketch.codes.to_wire(payload),
-            map=_map(tensor) if sketch.codes is not None else None,
+            map=tensor.affine_map() if sketch.values is None else None,
             scale=None if quant is None else _extent(quant.scale),
             zero_point=None if quant is None else _extent(quant.zero_point),
         )
-
-
-def _map(tensor: TensorRef) -> wire.AffineMap | None:
-    quant = tensor.quant
-    if quant is None or quant.scale is None or not has_one_map(tensor):
-        return None
-    scale, zero_point, offset = (
-        0.0 if parameter is None else float(parameter.astype(np.float64).reshape(-1)[0])
-        for parameter in (quant.scale, quant.zero_point, quant.offset)
-    )
-    if not all(math.isfinite(number) for number in (scale, zero_point, offset)):
-        return None
-    return wire.AffineMap(scale=scale, zero_point=zero_point, offset=offset)
 
 
 def _extent(array: npt.NDArray[np.generic] | None) -> wire.Extent | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +14,7 @@ from quantwidget.record import TensorRecord
 from quantwidget.schemes import scheme_of
 from quantwidget.sketches import Histogram, Sketch, histogram_of, linear_edges
 from quantwidget.storage import regions
+from quantwidget.wire import AffineMap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +51,7 @@ class TensorRef(TensorRecord):
     @property
     def size(self) -> int:
         """Number of elements."""
-        return int(np.prod(self.shape, dtype=object))
+        return math.prod(self.shape)
 
     @property
     def is_quantized(self) -> bool:
@@ -114,11 +116,27 @@ class TensorRef(TensorRecord):
         """
         codes = DTYPES[self.quant.code_dtype] if self.is_quantized and self.quant is not None else None
         return Sketch(
-            value_dtype=DTYPES[self._values_dtype().name],
+            value_dtype=DTYPES[self.dtype if codes is None else "float32"],
             size=self.size,
             code_dtype=codes,
-            values_follow_codes=self.quant is not None and codes is not None and has_one_map(self),
+            values_follow_codes=codes is not None and self.affine_map() is not None,
         )
+
+    def affine_map(self) -> AffineMap | None:
+        """Return the one map that turns every code of the tensor into its value, or None where there is none.
+
+        Reads the scale, zero point and offset of a tensor that has one of each.
+        """
+        quant = self.quant
+        if quant is None or quant.kind != "affine" or quant.granularity != "per_tensor" or quant.scale is None:
+            return None
+        scale, zero_point, offset = (
+            0.0 if parameter is None else float(parameter.astype(np.float64).reshape(-1)[0])
+            for parameter in (quant.scale, quant.zero_point, quant.offset)
+        )
+        if not all(math.isfinite(number) for number in (scale, zero_point, offset)):
+            return None
+        return AffineMap(scale=scale, zero_point=zero_point, offset=offset)
 
     def sketch(self) -> Sketch:
         """Summarise the whole tensor in one pass: exact statistics and counts per cell, see `Sketch`."""
@@ -155,9 +173,3 @@ class TensorRef(TensorRecord):
 
     def _values_dtype(self) -> np.dtype[np.generic]:
         return np.dtype(np.float32) if self.is_quantized else DTYPES[self.dtype].held_as
-
-
-def has_one_map(tensor: TensorRecord) -> bool:
-    """Tell whether one affine map turns every integer code of the tensor into its value."""
-    quant = tensor.quant
-    return quant is not None and quant.kind == "affine" and quant.granularity == "per_tensor"

@@ -40,7 +40,8 @@ class Counts:
     ``float16``, ``bfloat16``: keys are the 16 bits of each value that occurs: exact.
     ``float32``, ``float64``: keys are the leading ``bits`` bits of the pattern: a cell holds all values from its
     pattern filled with zeros up to the next cell, away from zero. ``points``: keys are the values themselves: exact.
-    Negative zero is counted as zero; NaN and infinities are in `Statistics` only.
+    ``bits`` is 0 where cells are the numbers themselves. Narrower floats are counted as ``bfloat16``, with the ``bits``
+    that tell their neighbours apart. Negative zero is counted as zero; NaN and infinities are in `Statistics` only.
     """
 
     grid: Grid

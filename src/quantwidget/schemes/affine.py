@@ -34,12 +34,13 @@ def values(record: TensorRecord, region: Region, codes: npt.NDArray[np.generic] 
         message = f"{record.name} has no codes or no scale"
         raise ValueError(message)
     result = codes.astype(np.float64)
-    if quant.zero_point is not None:
-        result -= spread(quant.zero_point, quant.block_shape, region)
-    result *= spread(quant.scale, quant.block_shape, region)
-    if quant.offset is not None:
-        result += spread(quant.offset, quant.block_shape, region)
-    with np.errstate(over="ignore"):
+    # A scale from a file may be infinite, NaN or too large for float32: the values then say so.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if quant.zero_point is not None:
+            result -= spread(quant.zero_point, quant.block_shape, region)
+        result *= spread(quant.scale, quant.block_shape, region)
+        if quant.offset is not None:
+            result += spread(quant.offset, quant.block_shape, region)
         return result.astype(np.float32)
 
 

@@ -1,0 +1,46 @@
+"""Edges of histogram bins."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_RELATIVE_MARGIN = 2.0**-40
+"""Keeps the edges around one very large number apart."""
+
+
+def linear_edges(minimum: float, maximum: float, bins: int) -> npt.NDArray[np.float64]:
+    """Return edges of equal bins from ``minimum`` to ``maximum``, both finite: float64 of shape ``[bins + 1]``.
+
+    The same numbers as `numpy.histogram_bin_edges`, which widens an empty range by 0.5 on each side; here the edges are
+    also finite and in order where the range overflows float64, is a few denormals wide, or is one number too large
+    for 0.5 to matter.
+    """
+    if minimum == maximum:
+        margin = max(0.5, abs(minimum) * _RELATIVE_MARGIN)
+        minimum = max(minimum - margin, -sys.float_info.max)
+        maximum = min(maximum + margin, sys.float_info.max)
+    span = float(maximum) - float(minimum)
+    if math.isinf(span):
+        return linear_edges(minimum / 2, maximum / 2, bins) * 2
+    places = np.arange(float(bins))
+    step = span / bins
+    offsets = places * step if step >= sys.float_info.min else places / bins * span
+    return np.append(minimum + offsets, maximum)
+
+
+def integer_edges(first: int, last: int, bins: int) -> npt.NDArray[np.float64]:
+    """Return edges at half-integers around the integers from ``first`` to ``last``, at most ``bins`` bins.
+
+    Every bin spans the same whole number of integers, so that integer data shows no comb; the last bin may reach beyond
+    ``last``. Exact while the edges stay below 2⁵² in magnitude.
+    """
+    integers = last - first + 1
+    width = -(-integers // bins)
+    return first - 0.5 + width * np.arange(-(-integers // width) + 1.0)
