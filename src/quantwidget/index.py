@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -73,7 +73,7 @@ class TensorIndex(Mapping[str, Any]):
             in_layer = roles.setdefault(tensor.layer, {})
             role = tensor.role if tensor.role not in in_layer else tensor.name
             in_layer[role] = tensor.name
-            self.tensors[tensor.name] = replace(TensorRef.of(tensor), role=role)
+            self.tensors[tensor.name] = TensorRef.of(tensor, role)
         self.layers = {
             path: Layer(path=path, display_name=known.display_name or path, op_type=known.op_type, roles=in_layer)
             for path, in_layer in roles.items()

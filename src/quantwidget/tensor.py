@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -44,9 +44,9 @@ class TensorRef(TensorRecord):
     """
 
     @classmethod
-    def of(cls, record: TensorRecord) -> TensorRef:
-        """Make a record readable."""
-        return cls(**{field.name: getattr(record, field.name) for field in fields(record)})
+    def of(cls, record: TensorRecord, role: str) -> TensorRef:
+        """Make a record readable, under a role that is unique in its layer."""
+        return cls(**{**vars(record), "role": role})
 
     @property
     def size(self) -> int:
