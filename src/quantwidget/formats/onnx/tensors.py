@@ -1,0 +1,198 @@
+"""One ``TensorProto``: its type, its shape and where its elements lie."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from onnx import TensorProto
+
+from quantwidget.dtypes import DTYPES, DType
+from quantwidget.formats.onnx.external import ExternalData, ExternalFiles
+from quantwidget.formats.onnx.protobuf import RAW_DATA, STRING_DATA, Extent, SlimModel
+from quantwidget.formats.onnx.varints import PackedVarints
+from quantwidget.storage import HeldBytes, SourceSlice, Storage
+
+if TYPE_CHECKING:
+    from quantwidget.storage import ByteSource, MappedFile
+
+MAX_DIMENSIONS = 32
+MAX_ELEMENTS = 1 << 56
+
+DTYPE_NAMES: dict[int, str] = {
+    TensorProto.BOOL: "bool",
+    TensorProto.INT8: "int8",
+    TensorProto.UINT8: "uint8",
+    TensorProto.INT16: "int16",
+    TensorProto.UINT16: "uint16",
+    TensorProto.INT32: "int32",
+    TensorProto.UINT32: "uint32",
+    TensorProto.INT64: "int64",
+    TensorProto.UINT64: "uint64",
+    TensorProto.FLOAT16: "float16",
+    TensorProto.FLOAT: "float32",
+    TensorProto.DOUBLE: "float64",
+    TensorProto.BFLOAT16: "bfloat16",
+    TensorProto.COMPLEX64: "complex64",
+    TensorProto.COMPLEX128: "complex128",
+    TensorProto.FLOAT8E4M3FN: "float8_e4m3fn",
+    TensorProto.FLOAT8E4M3FNUZ: "float8_e4m3fnuz",
+    TensorProto.FLOAT8E5M2: "float8_e5m2",
+    TensorProto.FLOAT8E5M2FNUZ: "float8_e5m2fnuz",
+    TensorProto.UINT4: "uint4",
+    TensorProto.INT4: "int4",
+    # Numbers 23 to 26 are newer than onnx 1.17 and not in its TensorProto.
+    23: "float4_e2m1fn",
+    24: "float8_e8m0fnu",
+    25: "uint2",
+    26: "int2",
+}
+"""``TensorProto.data_type`` to a key of `DTYPES`."""
+
+_NEWER_WORDS = {23: "FLOAT4E2M1", 24: "FLOAT8E8M0", 25: "UINT2", 26: "INT2", 27: "FLOAT6E2M3", 28: "FLOAT6E3M2"}
+
+_FIELD_NUMBERS = {"float_data": 4, "int32_data": 5, "int64_data": 7, "double_data": 10, "uint64_data": 11}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTensor:
+    """What a file holds for one tensor.
+
+    Attributes
+    ----------
+    dtype
+        A key of `DTYPES`, or the file's own word, lower case, for a type that is not in it.
+    storage_dtype
+        The name that ``onnx.proto`` gives the type.
+    shape
+        Elements per dimension; empty when the file's own shape makes no sense.
+    nbytes
+        Bytes of the elements in the file.
+    storage
+        Where they lie; None when they cannot be reached, and then ``note`` says why.
+    external
+        File, offset and length of data beside the model, else None.
+    """
+
+    dtype: str
+    storage_dtype: str
+    shape: tuple[int, ...]
+    nbytes: int = 0
+    storage: Storage | None = None
+    external: ExternalData | None = None
+    note: str = ""
+
+
+class TensorReader:
+    """Finds the elements of a model's tensors; nothing is copied but what protobuf already holds.
+
+    Parameters
+    ----------
+    file
+        The model file.
+    model
+        The model without its payloads.
+    """
+
+    def __init__(self, file: MappedFile, model: SlimModel) -> None:
+        self._file, self._model = file, model
+        self._external = ExternalFiles(file.path)
+
+    def read(self, tensor: TensorProto) -> StoredTensor:
+        """Describe a tensor; what is wrong with it is told in its note and never raised."""
+        word = type_word(tensor.data_type)
+        dtype = DTYPES.get(DTYPE_NAMES.get(tensor.data_type, ""))
+        name = dtype.name if dtype else word.lower()
+        problem = _shape_problem(tensor)
+        if problem:
+            return StoredTensor(dtype=name, storage_dtype=word, shape=(), note=problem)
+        shape = tuple(tensor.dims)
+        if tensor.data_type == TensorProto.STRING:
+            nbytes = self._string_bytes(tensor)
+            return StoredTensor(dtype=name, storage_dtype=word, shape=shape, nbytes=nbytes, note="text, not numbers")
+        if dtype is None:
+            note = f"elements of {word} are not decoded"
+            return StoredTensor(dtype=name, storage_dtype=word, shape=shape, note=note)
+        needed = dtype.nbytes(math.prod(shape))
+        external = None
+        try:
+            if tensor.data_location == TensorProto.EXTERNAL:
+                external = self._external.locate({pair.key: pair.value for pair in tensor.external_data})
+                source: ByteSource = SourceSlice(external.file, external.offset, external.nbytes)
+                nbytes = external.nbytes
+            else:
+                source, nbytes = self._inline(tensor, dtype, needed)
+            if source.nbytes != needed:
+                note = f"{source.nbytes} bytes are stored, shape {list(shape)} of {dtype.name} takes {needed}"
+                return StoredTensor(dtype=name, storage_dtype=word, shape=shape, nbytes=nbytes, note=note)
+            storage = Storage(source, dtype, shape)
+        except (ValueError, OSError) as error:  # CorruptModelError is a ValueError
+            return StoredTensor(dtype=name, storage_dtype=word, shape=shape, note=str(error))
+        return StoredTensor(
+            dtype=name, storage_dtype=word, shape=shape, nbytes=nbytes, storage=storage, external=external
+        )
+
+    def _inline(self, tensor: TensorProto, dtype: DType, needed: int) -> tuple[ByteSource, int]:
+        """Find elements inside the model file, and the bytes that they take in it."""
+        taken = self._model.extents_of(tensor.raw_data)
+        if taken is None and tensor.HasField("raw_data"):
+            return HeldBytes(tensor.raw_data), len(tensor.raw_data)
+        if taken and RAW_DATA in taken:
+            return self._slice(taken[RAW_DATA]), taken[RAW_DATA].nbytes
+        field, width = _typed_field(dtype)
+        extent = taken.get(_FIELD_NUMBERS[field]) if taken else None
+        if extent is None:
+            held = HeldBytes(np.asarray(getattr(tensor, field)).astype(f"<{_KINDS[field]}{width}").view(np.uint8))
+            return held, held.nbytes
+        if _KINDS[field] == "f":
+            return self._slice(extent), extent.nbytes
+        return PackedVarints(self._slice(extent), needed // width, width), extent.nbytes
+
+    def _slice(self, extent: Extent) -> SourceSlice:
+        return SourceSlice(self._file, extent.offset, extent.nbytes)
+
+    def _string_bytes(self, tensor: TensorProto) -> int:
+        taken = self._model.extents_of(tensor.raw_data) or {}
+        return taken.get(STRING_DATA, Extent(0, 0)).nbytes + sum(map(len, tensor.string_data))
+
+
+def type_word(data_type: int) -> str:
+    """``onnx.proto``'s name of an element type, or ``"type 77"`` for an unknown number."""
+    if data_type in _NEWER_WORDS:
+        return _NEWER_WORDS[data_type]
+    try:
+        return str(TensorProto.DataType.Name(data_type))
+    except ValueError:
+        return f"type {data_type}"
+
+
+_KINDS = {"float_data": "f", "double_data": "f", "int32_data": "u", "int64_data": "u", "uint64_data": "u"}
+
+
+def _typed_field(dtype: DType) -> tuple[str, int]:
+    """Name the field that holds elements of a type when ``raw_data`` does not, and the bytes of one entry's value.
+
+    Bits of narrow types lie in ``int32_data``; 4-bit and 2-bit elements share an entry as they share a byte.
+    """
+    match dtype.name:
+        case "float32" | "complex64":
+            return "float_data", 4
+        case "float64" | "complex128":
+            return "double_data", 8
+        case "int64":
+            return "int64_data", 8
+        case "uint32" | "uint64":
+            return "uint64_data", dtype.numpy.itemsize
+    return "int32_data", dtype.numpy.itemsize
+
+
+def _shape_problem(tensor: TensorProto) -> str:
+    if len(tensor.dims) > MAX_DIMENSIONS:
+        return f"a shape of {len(tensor.dims)} dimensions is not read, {MAX_DIMENSIONS} is the limit"
+    if any(length < 0 for length in tensor.dims):
+        return f"the shape {list(tensor.dims)} has a negative dimension"
+    if math.prod(max(length, 1) for length in tensor.dims) > MAX_ELEMENTS:
+        return f"the shape {list(tensor.dims)} has more elements than any file"
+    return ""
