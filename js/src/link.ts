@@ -122,7 +122,8 @@ export class Link {
     clearTimeout(this.patience);
     if (this.waiting.size === 0) return;
     this.patience = setTimeout(() => {
-      this.presence.value = this.presence.value === "online" ? "busy" : "offline";
+      const hasAnswered = this.presence.value === "online" || this.presence.value === "busy";
+      this.presence.value = hasAnswered ? "busy" : "offline";
     }, BUSY_AFTER_MS);
   }
 }

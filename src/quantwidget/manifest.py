@@ -102,13 +102,11 @@ def _words(quant: QuantScheme) -> str:
         "per_axis": f"one scale for each index of axis {quant.axis}",
         "per_block": f"one scale for each block of {' × '.join(str(length) for length in quant.block_shape)}",
     }[quant.granularity]
-    held = "codes computed by the graph, floats stored" if quant.status == "simulated" else "codes stored"
+    held = "codes computed by the graph from stored floats" if quant.status == "simulated" else "codes"
     parts = [f"{quant.code_dtype} {held}", shared]
     if quant.scale_origin in ORIGINS:
         parts.append(ORIGINS[quant.scale_origin])
-    if quant.source:
-        parts.append(f"stated by {quant.source}")
-    return ", ".join(parts)
+    return ", ".join(parts) + (f" ({quant.source})" if quant.source else "")
 
 
 def _number(known: dict[wire.SchemeEntry, int], entry: wire.SchemeEntry) -> int:

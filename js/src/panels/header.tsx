@@ -16,8 +16,9 @@ export function HeaderPanel({ store }: { store: Store }) {
         <>
           <span class="qw-chip">{manifest.format}</span>
           <span class="qw-quiet qw-summary">
-            {count(manifest.layers.length)} layers · {count(tensors)} tensors ·{" "}
-            {compact(root.value.parameters)} parameters · {bytes(root.value.nbytes)}
+            {count(manifest.layers.filter(({ path }) => path !== "").length)} layers ·{" "}
+            {count(tensors)} tensors · {compact(root.value.parameters)} parameters ·{" "}
+            {bytes(root.value.nbytes)}
           </span>
         </>
       )}

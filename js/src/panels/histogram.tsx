@@ -9,6 +9,8 @@ import type { Range, Store } from "../model/store";
 import { Choice } from "../parts/choice";
 
 const MARGIN = { top: 10, right: 12, bottom: 24, left: 52 };
+/** The first and last bar keep clear of the axis. */
+const INSET = 5;
 const EDGE_GRIP = 5;
 const CLICK_WIDTH = 3;
 const MIN_BINS = 10;
@@ -140,10 +142,14 @@ function Chart({ store, drawn }: { store: Store; drawn: Distribution }) {
   const { edges, counts } = drawn;
   const baseline = height - MARGIN.bottom;
   const left = MARGIN.left;
-  const right = Math.max(width - MARGIN.right, left + 1);
+  const right = Math.max(width - MARGIN.right, left + 2 * INSET + 1);
   const low = edges[0] ?? 0;
   const high = edges[edges.length - 1] ?? 1;
-  const x = linearScale([low, high], [left, right], Math.max(2, Math.floor((right - left) / 70)));
+  const x = linearScale(
+    [low, high],
+    [left + INSET, right - INSET],
+    Math.max(2, Math.floor((right - left) / 70)),
+  );
   let tallest = 0;
   for (const one of counts) tallest = Math.max(tallest, one);
   const unit = store.inPercent.value ? 100 / Math.max(drawn.total, 1) : 1;

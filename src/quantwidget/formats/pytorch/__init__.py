@@ -1,0 +1,134 @@
+"""torch's files (.pt, .pth, .ptl, .jit, .bin), read without torch and without running anything in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from quantwidget.errors import CorruptModelError, ModelError, UnsupportedFormatError
+from quantwidget.formats.pytorch.archive import Archive
+from quantwidget.formats.pytorch.checkpoint import Checkpoint
+from quantwidget.formats.pytorch.legacy import MAGIC_BYTES, LegacyStream
+from quantwidget.formats.pytorch.pickled import PickleReader
+from quantwidget.formats.pytorch.views import UNEXPECTED
+from quantwidget.record import ModelRecord
+from quantwidget.storage import MappedFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from quantwidget.formats.pytorch.inert import Name
+    from quantwidget.storage import ByteSource
+
+NAME = "pytorch"
+
+ENDINGS = (".pt", ".pth", ".ptl", ".jit", ".th", ".ckpt", ".bin")
+
+MAX_NAMES_SHOWN = 20
+"""Names of classes and functions that the metadata lists."""
+
+_ZIP = b"PK\x03\x04"
+_PICKLE = b"\x80"
+_MOBILE = b"PTMF"
+_TAR = b"ustar"
+_TAR_MARK = 257
+_CONSTANTS = "constants.pkl"
+_PLUMBING = {"torch", "torch._utils", "torch.jit._pickle", "torch.storage", "collections", "numpy", "_codecs"}
+
+
+def matches(path: Path, head: bytes) -> bool:
+    """Tell from the name and the first bytes whether torch wrote the file.
+
+    Of the names, only those that nothing but torch uses count: ``.bin`` needs the bytes as well.
+    """
+    if head.startswith(_ZIP) and (b"/data.pkl" in head or path.suffix.lower() in ENDINGS):
+        return True
+    return MAGIC_BYTES in head[:32] or (path.suffix.lower() in ENDINGS and path.suffix.lower() != ".bin")
+
+
+def open_file(path: Path) -> ModelRecord:
+    """Read the pickles of a file; the tensors' elements are not touched.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        torch did not write the file, or in a layout that is not read.
+    CorruptModelError
+        The file is cut off or damaged, or larger inside than any model is.
+    """
+    file = MappedFile(path)
+    head = file.view(0, min(file.nbytes, 512)).tobytes()
+    try:
+        if head.startswith(_ZIP):
+            return _read_archive(Archive(file))
+        if head.startswith(_PICKLE):
+            return _read_stream(LegacyStream(file))
+    except ModelError as error:
+        message = f"{path.name}: {error}"
+        raise type(error)(message) from error
+    except UNEXPECTED as error:
+        message = f"{path.name}: the content is not what torch writes ({type(error).__name__}: {error})"
+        raise CorruptModelError(message) from error
+    message = f"{path.name}: {_what_else(head)}"
+    raise UnsupportedFormatError(message)
+
+
+class _Folder:
+    """The storages in one folder of an archive."""
+
+    def __init__(self, archive: Archive, folder: str) -> None:
+        self._archive, self._folder = archive, folder
+        self.byteorder: Literal["little", "big"] = archive.byteorder
+
+    def source(self, key: str) -> ByteSource:
+        return self._archive.source(f"{self._folder}/{key}")
+
+
+def _read_archive(archive: Archive) -> ModelRecord:
+    reader = PickleReader(archive.content("data.pkl"))
+    checkpoint = Checkpoint()
+    root = reader.read()
+    checkpoint.add(root, _Folder(archive, "data"), "data")
+    names = reader.names
+    if _CONSTANTS in archive:
+        checkpoint.kind = "TorchScript"
+        reader = PickleReader(archive.content(_CONSTANTS))
+        constants = reader.read()
+        # The archive's own code calls them CONSTANTS.c0, CONSTANTS.c1, …
+        named = {f"c{number}": node for number, node in enumerate(constants)} if isinstance(constants, tuple) else {}
+        checkpoint.add(named, _Folder(archive, "constants"), "constants", "CONSTANTS")
+        names |= reader.names
+    return _record(checkpoint, names, {"archive version": archive.text("version")})
+
+
+def _read_stream(stream: LegacyStream) -> ModelRecord:
+    checkpoint = Checkpoint()
+    checkpoint.add(stream.root, stream, "stream")
+    return _record(checkpoint, stream.names, {"archive version": "stream of torch before 1.6"})
+
+
+def _record(checkpoint: Checkpoint, names: dict[Name, None], facts: dict[str, str]) -> ModelRecord:
+    tensors = checkpoint.records()
+    classes = [name.path for name in names if not (name.module in _PLUMBING or name.name.startswith("_rebuild_"))]
+    more = [f"and {len(classes) - MAX_NAMES_SHOWN} more"] if len(classes) > MAX_NAMES_SHOWN else []
+    metadata = {
+        "kind": checkpoint.kind,
+        "class": checkpoint.classes.get("", ""),
+        "code named in the file (never run)": ", ".join(classes[:MAX_NAMES_SHOWN] + more),
+        **facts,
+    }
+    return ModelRecord(
+        format=NAME,
+        tensors=tensors,
+        layers=checkpoint.layers(tensors),
+        producer="torch",
+        metadata={key: value for key, value in metadata.items() if value},
+        notes=tuple(checkpoint.notes),
+    )
+
+
+def _what_else(head: bytes) -> str:
+    if head[4:8] == _MOBILE:
+        return "this is a mobile model in FlatBuffers form, which is not read: save it with torch.jit.save"
+    if _TAR in head[_TAR_MARK : _TAR_MARK + len(_TAR)]:
+        return "this was saved by torch before 0.1.10 as a tar file: load it with torch and save it again"
+    return f"this is not a file of torch: it starts with {head[:8]!r}"

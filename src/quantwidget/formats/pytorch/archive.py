@@ -1,0 +1,210 @@
+"""A ZIP archive as torch writes it: the directory at its end, and its entries as byte sources.
+
+The layout is that of PKWARE's APPNOTE.TXT, sections 4.3.7 (local header), 4.3.12 (directory), 4.3.14 and 4.3.15 (ZIP64)
+and 4.3.16 (end of the directory).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from quantwidget.errors import CorruptModelError, UnsupportedFormatError
+from quantwidget.storage import InflatedBytes, SourceSlice
+
+if TYPE_CHECKING:
+    from quantwidget.storage import ByteSource
+
+MAX_PICKLE = 256 << 20
+"""Largest entry, in bytes after inflating, that is read whole."""
+
+_END = struct.Struct("<4s4H2IH")
+_END_SIGNATURE = b"PK\x05\x06"
+_LONGEST_COMMENT = 0xFFFF
+_LOCATOR = struct.Struct("<4sIQI")
+_LOCATOR_SIGNATURE = b"PK\x06\x07"
+_END64 = struct.Struct("<4sQ2H2I4Q")
+_END64_SIGNATURE = b"PK\x06\x06"
+_CENTRAL = struct.Struct("<4s6H3I5H2I")
+_CENTRAL_SIGNATURE = b"PK\x01\x02"
+_LOCAL = struct.Struct("<4s5H3I2H")
+_LOCAL_SIGNATURE = b"PK\x03\x04"
+_FIELD = struct.Struct("<2H")
+_ZIP64_FIELD = 1
+_IN_ZIP64_FIELD = 0xFFFFFFFF
+_ENCRYPTED = 1
+_STORED, _DEFLATED = 0, 8
+
+
+class Entry(NamedTuple):
+    """One line of the directory.
+
+    Attributes
+    ----------
+    flags, method
+        As the directory states them.
+    packed_size, size
+        Bytes in the archive and after inflating.
+    header
+        Where the local header starts.
+    """
+
+    flags: int
+    method: int
+    packed_size: int
+    size: int
+    header: int
+
+
+class Archive:
+    """The entries of an archive by name, without the folder that torch puts around all of them.
+
+    Parameters
+    ----------
+    source
+        The whole file.
+
+    Raises
+    ------
+    CorruptModelError
+        The directory is missing, cut off or contradicts the file.
+    UnsupportedFormatError
+        It is an archive, but torch did not write it.
+    """
+
+    def __init__(self, source: ByteSource) -> None:
+        self._source = source
+        self._entries: dict[str, Entry] = {}
+        self._repeated: set[str] = set()
+        for name, entry in _directory(source):
+            if name in self._entries:
+                self._repeated.add(name)
+            self._entries[name] = entry
+        self._folder = self._find_folder()
+        self._opened: dict[str, ByteSource] = {}
+
+    def _find_folder(self) -> str:
+        pickles = [name for name in self._entries if name.rpartition("/")[2] == "data.pkl"]
+        if not pickles:
+            raise UnsupportedFormatError(_what_else(self._entries))
+        return min(pickles, key=lambda name: name.count("/")).removesuffix("data.pkl")
+
+    def __contains__(self, name: str) -> bool:
+        return self._folder + name in self._entries
+
+    @property
+    def byteorder(self) -> Literal["little", "big"]:
+        """Order of the bytes in each stored number."""
+        return "big" if self.text("byteorder") == "big" else "little"
+
+    def text(self, name: str) -> str:
+        """Content of a short entry; empty when there is no such entry."""
+        if name not in self:
+            return ""
+        source = self.source(name)
+        return source.view(0, min(source.nbytes, 64)).tobytes().decode("utf-8", "replace").strip()
+
+    def content(self, name: str) -> bytes:
+        """Whole content of an entry of at most `MAX_PICKLE` bytes."""
+        source = self.source(name, limit=MAX_PICKLE)
+        return source.view(0, source.nbytes).tobytes()
+
+    def source(self, name: str, *, limit: int | None = None) -> ByteSource:
+        """Bytes of one entry, not read yet.
+
+        Raises
+        ------
+        CorruptModelError
+            There is no such entry or more than one, it is encrypted, packed in an unknown way or larger than
+            ``limit``, or its header lies outside the file.
+        """
+        name = self._folder + name
+        if name not in self._opened:
+            self._opened[name] = self._open(name)
+        source = self._opened[name]
+        if limit is not None and source.nbytes > limit:
+            message = f"the entry {name!r:.80} takes {source.nbytes} bytes, more than the limit of {limit}"
+            raise CorruptModelError(message)
+        return source
+
+    def _open(self, name: str) -> ByteSource:
+        entry = self._entries.get(name)
+        if entry is None or name in self._repeated:
+            problem = "more than one entry" if entry else "no entry"
+            message = f"the archive holds {problem} {name!r:.80}"
+            raise CorruptModelError(message)
+        if entry.flags & _ENCRYPTED or entry.method not in {_STORED, _DEFLATED}:
+            problem = "encrypted" if entry.flags & _ENCRYPTED else f"packed with method {entry.method}"
+            message = f"the entry {name!r:.80} is {problem}, which cannot be read"
+            raise CorruptModelError(message)
+        local = _LOCAL.unpack(self._source.view(entry.header, _LOCAL.size).tobytes())
+        if local[0] != _LOCAL_SIGNATURE:
+            message = f"the entry {name!r:.80} does not start where the directory says"
+            raise CorruptModelError(message)
+        name_length, extra_length = local[-2:]
+        start = entry.header + _LOCAL.size + name_length + extra_length
+        if entry.method == _STORED:
+            return SourceSlice(self._source, start, entry.size)
+        return InflatedBytes(SourceSlice(self._source, start, entry.packed_size), entry.size)
+
+
+def _what_else(names: dict[str, Entry]) -> str:
+    last_parts = {name.rpartition("/")[2] for name in names}
+    if last_parts & {"archive_format", "model_weights_config.json", "serialized_exported_program.json"}:
+        return "this archive was written by torch.export (.pt2), which is not read yet: save the module's state_dict"
+    if "model.json" in last_parts:
+        return "this TorchScript archive is older than torch 1.4: load it with torch and save it again"
+    return "this is a ZIP archive, but not one that torch wrote: it holds no data.pkl"
+
+
+def _directory(source: ByteSource) -> list[tuple[str, Entry]]:
+    start, nbytes = _find_directory(source)
+    directory = source.view(start, nbytes).tobytes()
+    entries = []
+    position = 0
+    while position + _CENTRAL.size <= len(directory):
+        fields = _CENTRAL.unpack_from(directory, position)
+        signature, flags, method, packed_size, size = (fields[index] for index in (0, 3, 4, 8, 9))
+        name_length, extra_length, comment_length, header = fields[10], fields[11], fields[12], fields[16]
+        if signature != _CENTRAL_SIGNATURE:
+            break
+        name_end = position + _CENTRAL.size + name_length
+        extra = directory[name_end : name_end + extra_length]
+        name = directory[name_end - name_length : name_end].decode("utf-8", "replace")
+        if _IN_ZIP64_FIELD in {packed_size, size, header}:
+            size, packed_size, header = _zip64_sizes(extra, (size, packed_size, header))
+        entries.append((name, Entry(flags, method, packed_size, size, header)))
+        position = name_end + extra_length + comment_length
+    if position != len(directory):
+        message = "the directory at the end of the archive is damaged"
+        raise CorruptModelError(message)
+    return entries
+
+
+def _find_directory(source: ByteSource) -> tuple[int, int]:
+    tail_start = max(0, source.nbytes - _END.size - _LONGEST_COMMENT)
+    tail = source.view(tail_start, source.nbytes - tail_start).tobytes()
+    end = tail.rfind(_END_SIGNATURE)
+    if end < 0 or end + _END.size > len(tail):
+        message = "the archive is cut off: the directory at its end is missing, so the download or copy did not finish"
+        raise CorruptModelError(message)
+    _, _, _, _, _, nbytes, start, _ = _END.unpack_from(tail, end)
+    locator = end - _LOCATOR.size
+    if locator >= 0 and tail.startswith(_LOCATOR_SIGNATURE, locator):
+        _, _, end64, _ = _LOCATOR.unpack_from(tail, locator)
+        fields = _END64.unpack(source.view(end64, _END64.size).tobytes())
+        if fields[0] == _END64_SIGNATURE:
+            nbytes, start = fields[-2:]
+    return start, nbytes
+
+
+def _zip64_sizes(extra: bytes, stated: tuple[int, int, int]) -> list[int]:
+    position = 0
+    while position + _FIELD.size <= len(extra):
+        kind, length = _FIELD.unpack_from(extra, position)
+        position += _FIELD.size
+        if kind == _ZIP64_FIELD:
+            wide = list(struct.unpack_from(f"<{length // 8}Q", extra, position))
+            return [wide.pop(0) if value == _IN_ZIP64_FIELD else value for value in stated]
+        position += length
+    return list(stated)

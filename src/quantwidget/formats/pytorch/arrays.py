@@ -1,0 +1,75 @@
+"""A NumPy array inside a pickle.
+
+The layout is the one of ``ndarray.__reduce__`` and ``ndarray.__setstate__``: ``(version, shape, dtype, is Fortran
+order, raw bytes)``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from quantwidget.dtypes import DTYPES
+from quantwidget.formats.pytorch.inert import Call, arguments, callee_path
+from quantwidget.formats.pytorch.views import sizes
+from quantwidget.storage import HeldBytes, Storage
+
+_NAMES = {
+    "b1": "bool",
+    "i1": "int8",
+    "i2": "int16",
+    "i4": "int32",
+    "i8": "int64",
+    "u1": "uint8",
+    "u2": "uint16",
+    "u4": "uint32",
+    "u8": "uint64",
+    "f2": "float16",
+    "f4": "float32",
+    "f8": "float64",
+    "c8": "complex64",
+    "c16": "complex128",
+}
+
+
+def array_storage(node: Call) -> Storage:
+    """Find the elements of an array; they lie in the pickle itself.
+
+    Raises
+    ------
+    TypeError, ValueError, CorruptModelError
+        The array is not what NumPy writes, or its elements are not plain numbers.
+    """
+    _version, shape, dtype, is_fortran, raw = node.state if isinstance(node.state, tuple) else ()
+    lengths = sizes(shape)
+    name, byteorder = _element_type(dtype)
+    strides = None
+    if is_fortran is True and 0 not in lengths:
+        steps = [1]
+        for length in lengths[:-1]:
+            steps.append(steps[-1] * length)
+        strides = tuple(steps[: len(lengths)])
+    return Storage(HeldBytes(_raw_bytes(raw)), DTYPES[name], lengths, 0, strides, byteorder)
+
+
+def _element_type(node: object) -> tuple[str, Literal["little", "big"]]:
+    code = arguments(node)[0] if isinstance(node, Call) and callee_path(node) == "numpy.dtype" else None
+    name = _NAMES.get(code) if isinstance(code, str) else None
+    if name is None or not isinstance(node, Call):
+        message = f"a NumPy array of {code!r:.80} is not decoded"
+        raise ValueError(message)
+    is_big = isinstance(node.state, tuple) and len(node.state) > 1 and node.state[1] == ">"
+    return name, "big" if is_big else "little"
+
+
+def _raw_bytes(node: object) -> bytes:
+    # Python 3 writes bytes at protocol 2 as a call of _codecs.encode(text, "latin1").
+    if isinstance(node, Call) and callee_path(node) == "_codecs.encode":
+        text = arguments(node)[0]
+        if isinstance(text, str):
+            return text.encode("latin-1")
+    if isinstance(node, bytes):
+        return node
+    if isinstance(node, str):
+        return node.encode()
+    message = f"a {type(node).__name__} stands where the bytes of an array are expected"
+    raise TypeError(message)

@@ -1,0 +1,236 @@
+"""A view of a storage as a pickle describes it: which storage, from where, in what shape."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from quantwidget.dtypes import DTYPES
+from quantwidget.formats.pytorch.inert import Call, Name, Persistent, arguments, callee_path
+from quantwidget.storage import Storage
+
+if TYPE_CHECKING:
+    from quantwidget.storage import ByteSource
+
+MAX_DIMENSIONS = 32
+"""More dimensions are refused: NumPy 1 shows at most so many, torch at most 64."""
+
+CODE_TYPES = {"qint8": "int8", "quint8": "uint8", "qint32": "int32", "quint4x2": "uint4", "quint2x4": "uint2"}
+"""torch's words for quantized types, and the type of their codes."""
+
+UNEXPECTED = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What Python raises about content that is not what torch writes."""
+
+_STORAGE_TYPES = {
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
+    "QInt8Storage": "qint8",
+    "QUInt8Storage": "quint8",
+    "QInt32Storage": "qint32",
+    "QUInt4x2Storage": "quint4x2",
+    "QUInt2x4Storage": "quint2x4",
+    "UntypedStorage": "uint8",
+}
+
+_LARGEST_SIZE = 1 << 63
+
+
+class Storages(Protocol):
+    """The storages that a pickle refers to."""
+
+    @property
+    def byteorder(self) -> Literal["little", "big"]:
+        """Order of the bytes in each number."""
+        ...
+
+    def source(self, key: str) -> ByteSource:
+        """Bytes of one storage.
+
+        Raises
+        ------
+        CorruptModelError
+            There is no such storage, or its bytes lie outside the file.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class StorageReference:
+    """What a pickle says about a storage; the size that it states is not used.
+
+    Attributes
+    ----------
+    key
+        Name of the storage in its file.
+    word
+        torch's word for the element type.
+    start
+        Elements before the part that is meant.
+    """
+
+    key: str
+    word: str
+    start: int = 0
+
+    @classmethod
+    def of(cls, node: object) -> StorageReference:
+        """Understand a reference.
+
+        Raises
+        ------
+        TypeError, ValueError
+            It is not one that torch writes.
+        """
+        if not isinstance(node, Persistent) or not isinstance(node.identity, tuple):
+            message = f"a {type(node).__name__} stands where a storage is expected"
+            raise TypeError(message)
+        kind, storage_type, key, _device, _count, *rest = node.identity
+        if kind != "storage" or not isinstance(storage_type, Name) or not isinstance(key, str | int):
+            message = "the reference to a storage is not understood"
+            raise TypeError(message)
+        word = _STORAGE_TYPES.get(storage_type.name, storage_type.name)
+        # Streams of torch before 1.6 may add (key of the part, first element, element count).
+        start = integer(rest[0][1]) if rest and isinstance(rest[0], tuple) else 0
+        return cls(str(key), word, start)
+
+
+@dataclass(frozen=True)
+class View:
+    """A shape over the elements of a storage.
+
+    Attributes
+    ----------
+    key
+        Name of the storage in its file.
+    start
+        Elements before the first one.
+    shape
+        Elements per dimension.
+    strides
+        Distance between neighbours along each dimension in elements, 0 where there are no neighbours.
+    word
+        torch's word for the element type.
+    """
+
+    key: str
+    start: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    word: str
+
+    @classmethod
+    def of(cls, reference: object, offset: object, size: object, stride: object, word: str = "") -> View:
+        """Understand the first arguments of ``torch._utils._rebuild_tensor`` and its siblings.
+
+        Raises
+        ------
+        TypeError, ValueError
+            They are not what torch writes.
+        """
+        origin = StorageReference.of(reference)
+        shape, strides = sizes(size), sizes(stride)
+        if len(shape) != len(strides):
+            message = f"there are {len(strides)} strides for {len(shape)} dimensions"
+            raise ValueError(message)
+        used = tuple(step if length > 1 else 0 for length, step in zip(shape, strides, strict=True))
+        return cls(origin.key, origin.start + integer(offset), shape, used, word or origin.word)
+
+    @property
+    def is_known(self) -> bool:
+        """True when the element type can be read."""
+        return CODE_TYPES.get(self.word, self.word) in DTYPES
+
+    @property
+    def is_c_order(self) -> bool:
+        """True when the elements lie one after the other, the last dimension first."""
+        expected = 1
+        for length, step in zip(reversed(self.shape), reversed(self.strides), strict=True):
+            if length > 1 and step != expected:
+                return False
+            expected *= length
+        return True
+
+    def storage(self, storages: Storages) -> Storage:
+        """Find the bytes.
+
+        Raises
+        ------
+        CorruptModelError
+            They lie outside the file or the storage.
+        ValueError
+            The view starts inside a byte.
+        """
+        dtype = DTYPES[CODE_TYPES.get(self.word, self.word)]
+        offset, inside = divmod(self.start * dtype.bits, 8)
+        if inside:
+            message = f"the view starts inside a byte, at element {self.start} of {dtype.bits} bits"
+            raise ValueError(message)
+        strides = None if self.is_c_order or 0 in self.shape else self.strides
+        return Storage(storages.source(self.key), dtype, self.shape, offset, strides, storages.byteorder)
+
+
+def integer(node: object) -> int:
+    """Return a whole number as it is.
+
+    Raises
+    ------
+    TypeError
+        It is something else, or does not fit 64 bits.
+    """
+    if type(node) is not int or not -_LARGEST_SIZE <= node < _LARGEST_SIZE:
+        message = f"a {type(node).__name__} stands where a whole number of 64 bits is expected"
+        raise TypeError(message)
+    return node
+
+
+def sizes(node: object) -> tuple[int, ...]:
+    """Return a shape or strides.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is not a list of whole numbers, or longer than `MAX_DIMENSIONS`.
+    """
+    if isinstance(node, Call) and callee_path(node) == "torch.Size":
+        (node,) = arguments(node)
+    if not isinstance(node, list | tuple):
+        message = f"a {type(node).__name__} stands where a shape is expected"
+        raise TypeError(message)
+    if len(node) > MAX_DIMENSIONS:
+        message = f"the tensor has {len(node)} dimensions, more than the limit of {MAX_DIMENSIONS}"
+        raise ValueError(message)
+    return tuple(integer(length) for length in node)
+
+
+def type_word(node: object) -> str:
+    """Return torch's word for an element type.
+
+    Raises
+    ------
+    TypeError
+        The node does not name one.
+    """
+    if not isinstance(node, Name):
+        message = f"a {type(node).__name__} stands where an element type is expected"
+        raise TypeError(message)
+    return node.name
