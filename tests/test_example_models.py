@@ -95,7 +95,7 @@ def test_checkpoint_repeats_the_recorded_accuracy_and_parameters(make_models):
 
 
 def test_folder_is_smaller_than_a_mebibyte():
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 1 << 20
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 1_000_000
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.iterdir()), ids=lambda path: path.name)
