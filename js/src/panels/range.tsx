@@ -1,0 +1,72 @@
+// The range of the selected tensor: its two ends, and how much of the tensor lies between them.
+import { count, measure, percent } from "../model/format";
+import type { Range, Store } from "../model/store";
+
+export function RangeRow({ store }: { store: Store }) {
+  const range = store.range.value;
+  const counted = store.rangeCount.value;
+  const drawn = store.distribution.value;
+  if (range === null || counted === null || drawn === null) return null;
+  const set = (change: Partial<Range>) => {
+    const next = { ...range, ...change };
+    if (!Number.isFinite(next.low) || !Number.isFinite(next.high)) return;
+    store.chosenRange.value = next.low <= next.high ? next : { low: next.high, high: next.low };
+  };
+  const share = counted.count / Math.max(drawn.total, 1);
+  return (
+    <div class="qw-range">
+      <span class="qw-range-name">Range</span>
+      <Bound label="Lower end of the range" number={range.low} onSet={(low) => set({ low })} />
+      <span aria-hidden="true">to</span>
+      <Bound label="Upper end of the range" number={range.high} onSet={(high) => set({ high })} />
+      <output class="qw-range-result" aria-live="polite">
+        <b>{`${counted.exact ? "" : "≈ "}${percent(share)}`}</b>
+        <span>
+          {`${counted.exact ? "" : "≈ "}${count(counted.count)}`} of {count(drawn.total)}
+        </span>
+      </output>
+      {store.chosenRange.value === null ? (
+        <span class="qw-quiet">mean ± std</span>
+      ) : (
+        <button
+          type="button"
+          class="qw-link"
+          onClick={() => {
+            store.chosenRange.value = null;
+          }}
+        >
+          reset to mean ± std
+        </button>
+      )}
+    </div>
+  );
+}
+
+function Bound({
+  label,
+  number,
+  onSet,
+}: {
+  label: string;
+  number: number;
+  onSet(bound: number): void;
+}) {
+  return (
+    <input
+      class="qw-bound"
+      type="text"
+      inputMode="decimal"
+      aria-label={label}
+      value={measure(number)}
+      onKeyDown={(event) => {
+        if (event.key === "Enter") event.currentTarget.blur();
+      }}
+      onChange={(event) => {
+        const text = event.currentTarget.value.trim();
+        const typed = text === "" ? Number.NaN : Number(text.replace("−", "-").replace(",", "."));
+        if (Number.isFinite(typed)) onSet(typed);
+        else event.currentTarget.value = measure(number);
+      }}
+    />
+  );
+}
