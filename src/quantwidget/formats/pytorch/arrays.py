@@ -6,12 +6,19 @@ order, raw bytes)``.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from quantwidget.dtypes import DTYPES
+from quantwidget.errors import CorruptModelError
 from quantwidget.formats.pytorch.inert import Call, arguments, callee_path
 from quantwidget.formats.pytorch.views import sizes
 from quantwidget.storage import HeldBytes, Storage
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from quantwidget.storage import ByteSource
 
 _NAMES = {
     "b1": "bool",
@@ -48,28 +55,47 @@ def array_storage(node: Call) -> Storage:
         for length in lengths[:-1]:
             steps.append(steps[-1] * length)
         strides = tuple(steps[: len(lengths)])
-    return Storage(HeldBytes(_raw_bytes(raw)), DTYPES[name], lengths, 0, strides, byteorder)
+    return Storage(_raw_bytes(raw), DTYPES[name], lengths, 0, strides, byteorder)
+
+
+class TextBytes:
+    """Bytes that a pickle holds as text, one character each; they are encoded when they are looked at."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    @property
+    def nbytes(self) -> int:
+        """Length in bytes."""
+        return len(self._text)
+
+    def view(self, offset: int, nbytes: int) -> npt.NDArray[np.uint8]:
+        """Look at a range; see `quantwidget.storage.ByteSource.view`."""
+        part = self._text[max(offset, 0) : offset + nbytes]
+        try:
+            return HeldBytes(part.encode("latin-1")).view(0, nbytes)
+        except UnicodeEncodeError as error:
+            message = "the bytes of a NumPy array are stored as text that is no bytes"
+            raise CorruptModelError(message) from error
 
 
 def _element_type(node: object) -> tuple[str, Literal["little", "big"]]:
     code = arguments(node)[0] if isinstance(node, Call) and callee_path(node) == "numpy.dtype" else None
     name = _NAMES.get(code) if isinstance(code, str) else None
     if name is None or not isinstance(node, Call):
-        message = f"a NumPy array of {code!r:.80} is not decoded"
+        message = "a NumPy array of something else than plain numbers is not decoded"
         raise ValueError(message)
     is_big = isinstance(node.state, tuple) and len(node.state) > 1 and node.state[1] == ">"
     return name, "big" if is_big else "little"
 
 
-def _raw_bytes(node: object) -> bytes:
+def _raw_bytes(node: object) -> ByteSource:
     # Python 3 writes bytes at protocol 2 as a call of _codecs.encode(text, "latin1").
-    if isinstance(node, Call) and callee_path(node) == "_codecs.encode":
-        text = arguments(node)[0]
-        if isinstance(text, str):
-            return text.encode("latin-1")
+    if callee_path(node) == "_codecs.encode" and isinstance(node, Call):
+        (node, *_) = arguments(node)
     if isinstance(node, bytes):
-        return node
+        return HeldBytes(node)
     if isinstance(node, str):
-        return node.encode()
+        return TextBytes(node)
     message = f"a {type(node).__name__} stands where the bytes of an array are expected"
     raise TypeError(message)

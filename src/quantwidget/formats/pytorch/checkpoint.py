@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from quantwidget.formats.pytorch.inert import Call, arguments, callee_path, unwrapped
@@ -40,6 +41,7 @@ MAX_NAMES_LENGTH = 1 << 26
 """Characters in the names of all tensors together."""
 
 _DEEPEST_MODEL = 4
+_MOST_TRAINING_NOTES = 16
 _TREES = (dict, list, tuple, Call)
 _PARALLEL = "module."
 _COMPILED = ("_orig_mod.", "_fsdp_wrapped_module.")
@@ -173,10 +175,10 @@ class Checkpoint:
             self.kind = "pickled module" if isinstance(root, Call) else self.kind
             return {"": root}
         training = {key: node for key, node in entries.items() if _is_for_training(key, node)}
-        for key, node in training.items():
+        for key, node in islice(training.items(), _MOST_TRAINING_NOTES):
             count = sum(1 for _ in walk.tensors(node))
             if count:
-                self.notes[f"{key} left out ({count} tensors): only training needs it"] = None
+                self.notes[f"{key!s:.80} left out ({count} tensors): only training needs it"] = None
         models = {str(key): node for key, node in entries.items() if key in MODEL_KEYS and isinstance(node, _TREES)}
         rest = {key: node for key, node in entries.items() if key not in training and key not in models}
         if models:
@@ -201,7 +203,7 @@ def _entries(node: object) -> dict[object, object] | None:
     if isinstance(node, dict):
         return node
     if callee_path(node) == ORDERED_DICT and isinstance(node, Call) and not arguments(node):
-        return node.entries
+        return node.entries or {}
     return None
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+MAX_ARGUMENTS = 16
+"""More arguments are not looked at: many calls may share one long tuple, and torch passes at most 10."""
+
 _MAX_WRAPPERS = 8
 _WRAPPERS = {
     "torch._utils._rebuild_parameter",
@@ -27,15 +30,17 @@ class Name:
         Dotted path of the module, as written.
     name
         Name within the module.
+    path
+        Both, with a dot between them.
     """
 
     module: str
     name: str
+    path: str = field(init=False)
 
-    @property
-    def path(self) -> str:
-        """Module and name with a dot between them."""
-        return f"{self.module}.{self.name}"
+    def __post_init__(self) -> None:
+        """Join the path once: a name may be used a million times."""
+        object.__setattr__(self, "path", f"{self.module}.{self.name}")
 
 
 @dataclass(eq=False, repr=False, slots=True)
@@ -51,16 +56,16 @@ class Call:
     state
         What would have been given to ``__setstate__``.
     items
-        What would have been appended to the result.
+        What would have been appended to the result, if anything.
     entries
-        What would have been set in the result by key.
+        What would have been set in the result by key, if anything.
     """
 
     callee: object
     args: object
     state: object = None
-    items: list[object] = field(default_factory=list)
-    entries: dict[object, object] = field(default_factory=dict)
+    items: list[object] | None = None
+    entries: dict[object, object] | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
@@ -92,8 +97,8 @@ def callee_path(node: object) -> str:
 
 
 def arguments(node: Call) -> tuple[object, ...]:
-    """Return the arguments of a call; none when they are not a tuple."""
-    return node.args if isinstance(node.args, tuple) else ()
+    """Return the first `MAX_ARGUMENTS` arguments of a call; none when they are not a tuple."""
+    return node.args[:MAX_ARGUMENTS] if isinstance(node.args, tuple) else ()
 
 
 def unwrapped(node: object) -> object:

@@ -68,6 +68,8 @@ class LegacyStream:
         widths = _element_widths(reader.references)
         position = reader.position
         for key in keys if isinstance(keys, list) else []:
+            if not isinstance(key, str | int):
+                break
             width = widths.get(str(key), 0)
             if position + _COUNT_SIZE > file.nbytes:
                 break

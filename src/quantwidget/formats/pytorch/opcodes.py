@@ -24,7 +24,7 @@ STOP = ord(".")
 NEWEST_PROTOCOL = 5
 
 MAX_NUMBER_LENGTH = 1024
-"""Bytes or digits of one integer: to read or show longer ones takes time that grows with the square of the length."""
+"""Bytes or digits of one number: to read or show longer ones takes time that grows with the square of the length."""
 
 
 _MEMO_SIZE = 1 << 32
@@ -35,15 +35,12 @@ def _text(raw: bytes) -> str:
 
 
 def _python2_text(raw: bytes) -> str | bytes:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return raw
+    return raw.decode("ascii") if raw.isascii() else raw
 
 
 def _checked_length(raw: bytes) -> bytes:
     if len(raw) > MAX_NUMBER_LENGTH:
-        message = f"the pickle holds an integer that is {len(raw)} bytes long"
+        message = f"the pickle holds a number that is {len(raw)} bytes long"
         raise CorruptModelError(message)
     return raw
 
@@ -127,7 +124,7 @@ def _call(reader: PickleReader) -> None:
 
 def _call_with_keywords(reader: PickleReader) -> None:
     keywords, args, callee = reader.stack.pop(), reader.stack.pop(), reader.stack.pop()
-    reader.push(Call(callee, args, entries=keywords if isinstance(keywords, dict) else {}))
+    reader.push(Call(callee, args, entries=keywords if isinstance(keywords, dict) else None))
 
 
 def _call_run(reader: PickleReader) -> None:
@@ -186,7 +183,7 @@ ACTIONS: dict[int, Action] = {
         b"\x8b": _counted("<i", _integer),
         b"I": _line(_decimal),
         b"L": _line(_decimal),
-        b"F": _line(float),
+        b"F": _line(lambda line: float(_checked_length(line))),
         # text and bytes; text of protocol 0 keeps its escapes
         b"S": _line(lambda line: _python2_text(line[1:-1])),
         b"V": _line(lambda line: line.decode("raw_unicode_escape")),

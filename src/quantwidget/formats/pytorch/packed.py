@@ -8,6 +8,7 @@ State layouts: ``aten/src/ATen/native/quantized/cpu/conv_serialization.h`` (``Co
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from quantwidget.formats.pytorch.inert import Call, Name, arguments, callee_path, unwrapped
 from quantwidget.formats.pytorch.tensors import is_tensor
@@ -36,9 +37,15 @@ def class_path(node: Call) -> str:
     elif path in {"copyreg._reconstructor", "copy_reg._reconstructor"}:
         named = next(iter(arguments(node)), None)
         path = named.path if isinstance(named, Name) else path
-    return _MANGLED.sub("", path[-MAX_CLASS_PATH:]).removeprefix("__torch__.")
+    return _without_mangling(path[-MAX_CLASS_PATH:])
 
 
+@lru_cache(maxsize=1024)
+def _without_mangling(path: str) -> str:
+    return _MANGLED.sub("", path).removeprefix("__torch__.")
+
+
+@lru_cache(maxsize=1024)
 def op_type(path: str) -> str:
     """Short name of a class: ``quantized.Conv2d`` for ``torch.ao.nn.quantized.modules.conv.Conv2d``."""
     *modules, name = path.split(".")
@@ -99,7 +106,7 @@ def _roles(state: tuple[object, ...]) -> list[tuple[str, object]]:
 
 def _cell(state: tuple[object, ...]) -> list[tuple[str, object]]:
     """Read ``(kind, [b_ih, b_hh], scales, zero points, [packed w_ih, packed w_hh])`` of a recurrent cell."""
-    lists = [part for part in map(unwrapped, state) if isinstance(part, list)]
+    lists = [part for part in map(unwrapped, state[:MAX_PARTS]) if isinstance(part, list)]
     packed, biases = (lists[-1], lists[0]) if lists else ([], [])
     found: list[tuple[str, object]] = []
     for gate, part in zip(("ih", "hh"), packed, strict=False):

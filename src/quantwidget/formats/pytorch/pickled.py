@@ -144,6 +144,8 @@ class PickleReader:
         """Append values to the list that is last on the stack."""
         target = self.stack[-1]
         if isinstance(target, Call):
+            if target.items is None:
+                target.items = []
             target = target.items
         if not isinstance(target, list):
             message = f"the pickle appends to a {type(target).__name__}"
@@ -154,6 +156,8 @@ class PickleReader:
         """Set keys and values, in turn, in the dictionary that is last on the stack."""
         target = self.stack[-1]
         if isinstance(target, Call):
+            if target.entries is None:
+                target.entries = {}
             target = target.entries
         if not isinstance(target, dict):
             message = f"the pickle sets keys in a {type(target).__name__}"

@@ -18,6 +18,9 @@ from quantwidget.storage import Storage
 if TYPE_CHECKING:
     from quantwidget.formats.pytorch.views import Storages
 
+MAX_LISTED_SCALES = 4096
+"""Scales in a list of Python numbers, as torch 1.3 wrote them; they are copied for each tensor."""
+
 _PER_CHANNEL = {"per_channel_affine", "per_channel_affine_float_qparams"}
 
 
@@ -29,7 +32,7 @@ def affine_scheme(view: View, parameters: object, storages: Storages, source: st
     TypeError, ValueError, CorruptModelError
         The parameters are not what torch writes, do not fit the shape, or lie outside the file.
     """
-    qscheme, scale, zero_point, *rest = parameters if isinstance(parameters, tuple) else ()
+    qscheme, scale, zero_point, *rest = parameters[:4] if isinstance(parameters, tuple) else ()
     word = qscheme.name if isinstance(qscheme, Name) else ""
     shape = view.shape
     if word == "per_tensor_affine":
@@ -84,7 +87,7 @@ def _repeated(value: object, shape: tuple[int, ...], dtype: type[np.float64 | np
 
 def _along(node: object, axis: int, shape: tuple[int, ...], storages: Storages) -> Storage:
     if isinstance(node, list):
-        if len(node) != shape[axis]:
+        if len(node) != shape[axis] or len(node) > MAX_LISTED_SCALES:
             message = f"{len(node)} scales or zero points are stored for {shape[axis]} channels"
             raise ValueError(message)
         is_whole = all(type(value) is int for value in node)

@@ -6,6 +6,7 @@ The argument lists are those of ``torch/_utils.py`` (``_rebuild_tensor_v2`` and 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from quantwidget.dtypes import DTYPES
@@ -22,7 +23,7 @@ from quantwidget.formats.pytorch.views import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from quantwidget.formats.pytorch.views import Storages
     from quantwidget.record import QuantScheme
@@ -32,6 +33,10 @@ VALUE_TYPE = "float32"
 """Type of every quantized tensor's values in torch."""
 
 UNKNOWN_TYPE = "unknown"
+
+_MOST_PARTS = 16
+_PLAIN = {"torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor_v3"}
+_QUANTIZED = "torch._utils._rebuild_qtensor"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,15 +155,23 @@ def _opaque(shape: tuple[int, ...], code_dtype: str, source: str, note: str, *, 
 def _subclass(node: Call, storages: Storages, _source: str) -> Tensor:
     """Read ``_rebuild_from_type_v2(function, type, arguments, state)``."""
     function, subclass, args, state = arguments(node)
-    if not isinstance(function, Name) or function.name != "_rebuild_wrapper_subclass":
-        return read_tensor(Call(function, args), storages)
-    _, dtype, size, *_ = args if isinstance(args, tuple) else ()
+    path = function.path if isinstance(function, Name) else ""
+    rebuilt = Call(function, args)
+    if path in _PLAIN or path == _QUANTIZED:
+        return read_tensor(rebuilt, storages)
+    if path != "torch._utils._rebuild_wrapper_subclass":
+        return _undecoded(rebuilt, storages, "")
+    _, dtype, size, *_ = arguments(rebuilt)
     name = subclass.name if isinstance(subclass, Name) else "subclass"
-    parts = state.values() if isinstance(state, dict) else ()
-    inner = [read_tensor(part, storages) for part in parts if is_tensor(part)]
+    inner = _plain_parts(state.values() if isinstance(state, dict) else (), storages)
     words = [part.storage_dtype for part in inner if part.storage_dtype in DTYPES]
     tensor = _opaque(sizes(size), words[0] if words else "uint8", name, f"{name} is not decoded", word=name)
     return replace(tensor, dtype=type_word(dtype), nbytes=sum(part.nbytes for part in inner))
+
+
+def _plain_parts(nodes: Iterable[object], storages: Storages) -> list[Tensor]:
+    # Only plain tensors, and not many: parts that have parts themselves could be told to double at each level.
+    return [read_tensor(node, storages) for node in islice(nodes, _MOST_PARTS) if callee_path(node) in _PLAIN]
 
 
 def _meta(node: Call, _storages: Storages, _source: str) -> Tensor:
@@ -169,12 +182,12 @@ def _meta(node: Call, _storages: Storages, _source: str) -> Tensor:
 
 def _sparse(node: Call, storages: Storages, _source: str) -> Tensor:
     layout, data, *_ = arguments(node)
-    parts = data if isinstance(data, tuple) else ()
-    tensors = [read_tensor(part, storages) for part in parts if is_tensor(part)]
+    parts = data[:_MOST_PARTS] if isinstance(data, tuple) else ()
+    tensors = _plain_parts(parts, storages)
     (shape,) = [sizes(part) for part in parts if isinstance(part, tuple) or callee_path(part) == "torch.Size"]
     word = tensors[-1].dtype if tensors else UNKNOWN_TYPE
-    (layout_word,) = arguments(layout) if isinstance(layout, Call) else ("sparse",)
-    note = f"a tensor of layout {layout_word!r:.80} is not decoded"
+    layout_word = next(iter(arguments(layout)), None) if isinstance(layout, Call) else None
+    note = f"a tensor of layout {layout_word if isinstance(layout_word, str) else 'sparse':.80} is not decoded"
     return Tensor(shape=shape, dtype=word, storage_dtype=word, note=note, nbytes=sum(part.nbytes for part in tensors))
 
 
@@ -196,10 +209,8 @@ def _bare_storage(node: object, storages: Storages) -> Tensor:
 
 
 _REBUILDERS: dict[str, Callable[[Call, Storages, str], Tensor]] = {
-    "torch._utils._rebuild_tensor": _plain,
-    "torch._utils._rebuild_tensor_v2": _plain,
-    "torch._utils._rebuild_tensor_v3": _plain,
-    "torch._utils._rebuild_qtensor": _quantized,
+    **dict.fromkeys(_PLAIN, _plain),
+    _QUANTIZED: _quantized,
     "torch._tensor._rebuild_from_type_v2": _subclass,
     "torch._utils._rebuild_meta_tensor_no_storage": _meta,
     "torch._utils._rebuild_sparse_tensor": _sparse,

@@ -53,6 +53,7 @@ _STORAGE_TYPES = {
 }
 
 _LARGEST_SIZE = 1 << 63
+_LONGEST_KEY = 256
 
 
 class Storages(Protocol):
@@ -104,10 +105,13 @@ class StorageReference:
         if not isinstance(node, Persistent) or not isinstance(node.identity, tuple):
             message = f"a {type(node).__name__} stands where a storage is expected"
             raise TypeError(message)
-        kind, storage_type, key, _device, _count, *rest = node.identity
+        kind, storage_type, key, _device, _count, *rest = node.identity[:6]
         if kind != "storage" or not isinstance(storage_type, Name) or not isinstance(key, str | int):
             message = "the reference to a storage is not understood"
             raise TypeError(message)
+        if isinstance(key, str) and len(key) > _LONGEST_KEY:
+            message = f"the name of a storage has {len(key)} characters"
+            raise ValueError(message)
         word = _STORAGE_TYPES.get(storage_type.name, storage_type.name)
         # Streams of torch before 1.6 may add (key of the part, first element, element count).
         start = integer(rest[0][1]) if rest and isinstance(rest[0], tuple) else 0

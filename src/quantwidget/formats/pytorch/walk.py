@@ -16,9 +16,10 @@ MAX_DEPTH = 500
 """Containers inside one another."""
 
 MAX_WORK = 16_000_000
-"""Entries looked at in one file; to open a container counts as `OPENING` entries more."""
+"""Entries looked at in one file; to open a container or to find a tensor counts as several."""
 
-OPENING = 16
+_OPENING = 32
+_FINDING = 8
 
 MAX_MEETINGS = 64
 """A container that others share is opened at most so often."""
@@ -80,13 +81,14 @@ class Walk:
         """Find the tensors of a tree in the order of the file."""
         levels: list[tuple[int, Iterator[Found]]] = [(0, iter([Found(path, root)]))]
         inside: set[int] = set()
-        while levels:
+        while levels and self._may_work(0):
             here = next(levels[-1][1], None)
             if here is None:
                 inside.discard(levels.pop()[0])
                 continue
             node = unwrapped(here.node)
             if is_tensor(node):
+                self._work += _FINDING
                 place = f"{layer_of(here.path)}.weight" if here.path.endswith("._packed_weight") else here.path
                 yield Found(place, node, here.holder, here.is_extra)
             elif id(node) not in inside and self._may_open(node, len(levels)):
@@ -94,7 +96,7 @@ class Walk:
                 levels.append((id(node), self._below(Found(here.path, node, is_extra=here.is_extra))))
 
     def _may_open(self, node: object, depth: int) -> bool:
-        if not isinstance(node, _CONTAINERS) or not self._may_work(OPENING):
+        if not isinstance(node, _CONTAINERS) or not self._may_work(_OPENING):
             return False
         meetings = self._meetings[id(node)] = self._meetings.get(id(node), 0) + 1
         if depth > MAX_DEPTH:
@@ -166,7 +168,11 @@ class Walk:
             yield from self._in_container(Found(here.path, None, is_extra=True), rest)
 
     def _named(self, parent: Found, key: object, node: object, holder: str = "") -> Iterator[Found]:
-        word = key if isinstance(key, str) else f"{key}" if isinstance(key, int | float) else "(key)"
+        word = "(key)"  # other keys are not turned into text, which recurses as hashing does
+        if isinstance(key, str | int | float):
+            word = str(key)
+        elif isinstance(key, bytes):
+            word = key.decode("utf-8", "replace")
         if len(parent.path) + len(word) >= MAX_NAME:
             self.notes[f"tensors with names longer than {MAX_NAME} characters are left out"] = None
         else:
@@ -177,5 +183,5 @@ class Walk:
 def _is_empty(node: object) -> bool:
     # A module has a dozen empty dictionaries of hooks.
     if isinstance(node, Call):
-        return not (node.args or node.entries or node.items or node.state)
+        return not (node.args or node.entries or node.items or node.state or is_tensor(node))
     return not node and not isinstance(node, Persistent)
