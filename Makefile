@@ -53,15 +53,15 @@ models: setup ## Train and quantize the example models anew
 .venv/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "quantwidget needs Python 3.10 or newer: make PYTHON=python3.x"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install -qq --upgrade pip
 	touch $@
 
 .venv/.installed-demo: pyproject.toml | .venv/.made
-	$(BIN)/python -m pip install --quiet --editable . --group demo
+	$(BIN)/python -m pip install -qq --editable . --group demo
 	touch $@
 
 .venv/.installed-dev: pyproject.toml | .venv/.made
-	$(BIN)/python -m pip install --quiet --editable . --group dev
+	$(BIN)/python -m pip install -qq --editable . --group dev
 	touch $@ .venv/.installed-demo
 
 node_modules/.installed: package.json package-lock.json
