@@ -264,8 +264,10 @@ export class Store {
   }
 
   private async readTraits(): Promise<void> {
+    const packed = this.link.readBytes("_manifest");
+    if (packed.length === 0) return;
     try {
-      const manifest = await unzip(this.link.readBytes("_manifest"));
+      const manifest = await unzip(packed);
       if (manifest.protocol !== PROTOCOL) {
         this.trouble.value = `This page speaks protocol ${PROTOCOL}, the widget was made with ${manifest.protocol}: reload the page.`;
         return;
@@ -277,6 +279,7 @@ export class Store {
         this.readSketches();
         this.adoptSelection();
         this.loaded.value = true;
+        this.trouble.value = "";
       });
       void this.pull();
     } catch (error) {

@@ -1,7 +1,7 @@
 // The layers: a tree with search, one row per layer and tensor.
 
 import { useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { sparklinePath } from "../marks/sparkline";
 import { sparklineCounts } from "../model/distribution";
 import { bytes, compact, count, shape } from "../model/format";
@@ -27,7 +27,7 @@ export function TreePanel({ store }: { store: Store }) {
   const active = at >= 0 ? at : Math.max(selectedRow, 0);
 
   // A selection that comes from outside is brought into view.
-  useEffect(() => {
+  useLayoutEffect(() => {
     const row = rows[selectedRow];
     if (row === undefined) return;
     cursor.value = row.key;

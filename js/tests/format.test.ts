@@ -1,0 +1,77 @@
+import { describe, expect, it } from "vitest";
+import { bytes, compact, count, measure, percent, shape } from "../src/model/format";
+
+describe("numbers as people read them", () => {
+  it.each([
+    [0, "0"],
+    [999, "999"],
+    [12_345_678, "12,345,678"],
+    [2.6, "3"],
+  ])("count(%d) is %s", (number, text) => {
+    expect(count(number)).toBe(text);
+  });
+
+  it.each([
+    [0, "0"],
+    [864, "864"],
+    [999, "999"],
+    [1000, "1.0k"],
+    [9_216, "9.2k"],
+    [99_499, "99.5k"],
+    [123_456, "123k"],
+    [999_499, "999k"],
+    [999_500, "1.0M"],
+    [7_000_000_000, "7.0G"],
+    [5e16, "50000T"],
+  ])("compact(%d) is %s", (number, text) => {
+    expect(compact(number)).toBe(text);
+  });
+
+  it.each([
+    [0, "0 B"],
+    [864, "864 B"],
+    [9_216, "9.2 kB"],
+    [1_300_000, "1.3 MB"],
+  ])("bytes(%d) is %s", (number, text) => {
+    expect(bytes(number)).toBe(text);
+  });
+
+  it.each([
+    [null, "–"],
+    [0, "0"],
+    [-0, "0"],
+    [0.1 + 0.2, "0.3"],
+    [-1234.5678, "-1234.57"],
+    [0.0001, "0.0001"],
+    [0.000012345678, "1.2346e-5"],
+    [9_999_999, "10000000"],
+    [12_345_678, "1.2346e7"],
+    [-3.4028234663852886e38, "-3.4028e38"],
+    [5e-324, "4.9407e-324"],
+  ])("measure(%d) is %s", (number, text) => {
+    expect(measure(number)).toBe(text);
+  });
+
+  it("measures to fewer digits where there is little room", () => {
+    expect(measure(1234.5678, 3)).toBe("1230");
+    expect(measure(0.00001234, 3)).toBe("1.2e-5");
+  });
+
+  it.each([
+    [0, "0 %"],
+    [1, "100 %"],
+    [0.683, "68.3 %"],
+    [0.0512, "5.12 %"],
+    [0.0005, "0.050 %"],
+    [0.00001, "0.001 %"],
+    [1e-9, "< 0.001 %"],
+  ])("percent(%d) is %s", (share, text) => {
+    expect(percent(share)).toBe(text);
+  });
+
+  it("writes a shape with crosses, and a scalar as a word", () => {
+    expect(shape([16, 3, 3, 3])).toBe("16×3×3×3");
+    expect(shape([0])).toBe("0");
+    expect(shape([])).toBe("scalar");
+  });
+});

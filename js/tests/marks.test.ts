@@ -1,0 +1,91 @@
+import { describe, expect, it } from "vitest";
+import { barsPath } from "../src/marks/bars";
+import { linearScale, logScale } from "../src/marks/scale";
+import { sparklinePath } from "../src/marks/sparkline";
+
+describe("a linear scale", () => {
+  const scale = linearScale([-1, 3], [10, 50], 4);
+
+  it("leads from numbers to pixels and back", () => {
+    expect([-1, 1, 3].map(scale.at)).toEqual([10, 30, 50]);
+    expect([10, 30, 50].map(scale.from)).toEqual([-1, 1, 3]);
+  });
+
+  it("has round ticks inside its ends", () => {
+    expect(scale.ticks).toEqual([-1, 0, 1, 2, 3]);
+    expect(linearScale([0.13, 0.94], [0, 100], 4).ticks).toEqual([0.2, 0.4, 0.6, 0.8]);
+  });
+
+  it("upside down puts large numbers at small pixels", () => {
+    expect(linearScale([0, 10], [100, 0], 2).at(10)).toBe(0);
+  });
+
+  it("of one number stays finite", () => {
+    expect(linearScale([5, 5], [0, 100], 4).at(5)).toBe(0);
+  });
+});
+
+describe("a logarithmic scale", () => {
+  const scale = logScale([0.5, 5000], [100, 0]);
+
+  it("gives equal ratios equal heights", () => {
+    const step = scale.at(1) - scale.at(10);
+    expect(step).toBeCloseTo(25);
+    expect(scale.at(100) - scale.at(1000)).toBeCloseTo(step);
+    expect(scale.from(scale.at(70))).toBeCloseTo(70);
+  });
+
+  it("puts what lies below its floor at the start", () => {
+    expect([scale.at(0.5), scale.at(0), scale.at(-3)]).toEqual([100, 100, 100]);
+    expect(scale.at(1)).toBeLessThan(100);
+  });
+
+  it("has powers of ten as ticks, few of them", () => {
+    expect(scale.ticks).toEqual([1, 10, 100, 1000]);
+    expect(logScale([0.5, 1e9], [0, 1]).ticks).toEqual([1, 100, 1e4, 1e6, 1e8]);
+  });
+
+  it("spans a decade at least", () => {
+    expect(logScale([0.5, 1], [0, 100]).at(5)).toBeCloseTo(100);
+  });
+});
+
+describe("bars", () => {
+  const x = linearScale([0, 3], [0, 30], 3);
+  const y = linearScale([0, 4], [40, 0], 4);
+
+  it("stand side by side on the baseline with a hairline between them", () => {
+    expect(barsPath([0, 1, 2, 3], [4, 0, 1], x, y, 40)).toBe(
+      "M0.5 40V0H9.5V40Z" + "M20.5 40V30H29.5V40Z",
+    );
+  });
+
+  it("touch where there is no room for a hairline", () => {
+    const narrow = linearScale([0, 3], [0, 6], 3);
+    expect(barsPath([0, 1, 2, 3], [4, 0, 4], narrow, y, 40)).toBe("M0 40V0H2V40ZM4 40V0H6V40Z");
+  });
+
+  it("are seen however few they hold", () => {
+    expect(barsPath([0, 3], [0.0001], x, y, 40)).toContain("V39H");
+  });
+
+  it("of nothing are an empty path", () => {
+    expect(barsPath([0, 1], [0], x, y, 40)).toBe("");
+    expect(barsPath([], [], x, y, 40)).toBe("");
+  });
+});
+
+describe("a sparkline", () => {
+  it("is an outline with the tallest bin at the top", () => {
+    expect(sparklinePath([1, 4, 0, 2], 40, 16)).toBe("M0 16V12H10V0H20V16H30V8H40V16Z");
+  });
+
+  it("shows a bin that holds anything", () => {
+    expect(sparklinePath([1, 100_000], 2, 16)).toBe("M0 16V15.3H1V0H2V16Z");
+  });
+
+  it("of nothing is empty", () => {
+    expect(sparklinePath([], 40, 16)).toBe("");
+    expect(sparklinePath([0, 0], 40, 16)).toBe("");
+  });
+});
