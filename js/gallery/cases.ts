@@ -179,7 +179,7 @@ export const CASES = {
 
   "a range of codes": async () => {
     const store = await select("features.0.conv.weight");
-    store.chosenRange.value = { low: -10, high: 10 };
+    store.range.chosen.value = { low: -10, high: 10 };
     return store;
   },
 
@@ -222,7 +222,7 @@ export const CASES = {
 
   stopped: async () => {
     const store = await halfRead();
-    store.stop();
+    store.scan.stop();
     return store;
   },
 
@@ -256,7 +256,7 @@ async function halfRead(): Promise<Store> {
     selected: "features.0.conv.weight",
     kernel: stallingKernel(spec.tensors),
   });
-  await until(() => store.progress.value.nbytesDone > 0);
+  await until(() => store.scan.progress.value.nbytesDone > 0);
   return store;
 }
 

@@ -61,18 +61,23 @@ function keepToItself(event: KeyboardEvent): void {
 
 export default () => {
   let store: Store | undefined;
+  const open = (model: HostModel) => {
+    store ??= new Store(new Link(model));
+    if (store.presence.peek() !== "online") void store.greet();
+    return store;
+  };
+  const close = () => {
+    store?.dispose();
+    store = undefined;
+  };
   return {
     initialize({ model, signal }: Initialized) {
-      const made = new Store(new Link(model));
-      store = made;
-      void made.greet();
-      signal?.addEventListener("abort", () => made.dispose());
-      return () => made.dispose();
+      open(model);
+      signal?.addEventListener("abort", close);
+      return close;
     },
     render({ model, el, signal }: Rendered) {
-      store ??= new Store(new Link(model));
-      if (store.presence.peek() !== "online") void store.greet();
-      const unmount = mount(store, el);
+      const unmount = mount(open(model), el);
       signal?.addEventListener("abort", unmount);
       return unmount;
     },

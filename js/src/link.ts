@@ -20,6 +20,9 @@ export interface Answer<Reply> {
   payload: Uint8Array;
 }
 
+/** The kernel speaks another protocol: nothing that this page asks will be answered. */
+export class RefusedError extends Error {}
+
 interface Waiting {
   resolve(answer: Answer<unknown>): void;
   reject(reason: Error): void;
@@ -108,7 +111,8 @@ export class Link {
     this.presence.value = "online";
     this.watchPatience();
     if ("op" in content && content.op === "error") {
-      waiting.reject(new Error((content as ErrorReply).message));
+      const { code, message } = content as ErrorReply;
+      waiting.reject(code === "wrong_protocol" ? new RefusedError(message) : new Error(message));
       return;
     }
     const first = Array.isArray(buffers) ? buffers[0] : undefined;

@@ -169,24 +169,24 @@ describe("the histogram by pointer", () => {
 
   it("takes the whole codes that a drag covers, in either direction", async () => {
     await drag(-10.4, 20.4);
-    expect(store.chosenRange.value).toEqual({ low: -10, high: 20 });
+    expect(store.range.chosen.value).toEqual({ low: -10, high: 20 });
     await drag(50.2, 30.6);
-    expect(store.chosenRange.value).toEqual({ low: 31, high: 50 });
+    expect(store.range.chosen.value).toEqual({ low: 31, high: 50 });
   });
 
   it("moves one end of a chosen range and leaves the other", async () => {
     await drag(-60, 60);
-    const { low } = store.range.value ?? {};
+    const { low } = store.range.shown.value ?? {};
     await drag(60, 90.3);
-    expect(store.chosenRange.value).toEqual({ low, high: 90 });
+    expect(store.range.chosen.value).toEqual({ low, high: 90 });
   });
 
   it("does not take a click for a drag, and goes back to mean ± std at a double click", async () => {
     await drag(5, 5.5);
-    expect(store.chosenRange.value).toBeNull();
+    expect(store.range.chosen.value).toBeNull();
     await drag(-60, 60);
     find(".qw-surface").dispatchEvent(new MouseEvent("dblclick", { bubbles: true }));
-    expect(store.chosenRange.value).toBeNull();
+    expect(store.range.chosen.value).toBeNull();
   });
 
   it("says what the bin under the pointer holds, until the pointer leaves", async () => {
@@ -215,14 +215,14 @@ describe("the controls", () => {
   it("take typed ends of the range, put them in order, and refuse what is no number", async () => {
     await set("Lower end of the range", "−1");
     await set("Upper end of the range", "2,5");
-    expect(store.chosenRange.value).toEqual({ low: -1, high: 2.5 });
+    expect(store.range.chosen.value).toEqual({ low: -1, high: 2.5 });
     await set("Upper end of the range", "-3");
-    expect(store.chosenRange.value).toEqual({ low: -3, high: -1 });
+    expect(store.range.chosen.value).toEqual({ low: -3, high: -1 });
     for (const text of ["", "abc", "Infinity", "1e999"]) await set("Upper end of the range", text);
-    expect(store.chosenRange.value).toEqual({ low: -3, high: -1 });
+    expect(store.range.chosen.value).toEqual({ low: -3, high: -1 });
     expect(find<HTMLInputElement>('input[aria-label="Upper end of the range"]').value).toBe("-1");
     button("reset to mean ± std").click();
-    expect(store.chosenRange.value).toBeNull();
+    expect(store.range.chosen.value).toBeNull();
   });
 
   it("switch between codes and values, counts and percent, linear and logarithmic", () => {
@@ -251,7 +251,7 @@ describe("the controls", () => {
     bins.value = "20";
     bins.dispatchEvent(new Event("input", { bubbles: true }));
     await drawn();
-    expect(store.distribution.value?.counts.length).toBe(20);
+    expect(store.histogram.value?.counts.length).toBe(20);
     expect(find(".qw-bins output").textContent).toBe("20");
   });
 });

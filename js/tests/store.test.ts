@@ -74,9 +74,9 @@ describe.each(FLAVOURS)("the selection in %s", (flavour) => {
 
   it("forgets the chosen range with the tensor", async () => {
     const { store } = await opened(flavour, { selected: "fc.weight" });
-    store.chosenRange.value = { low: 1, high: 2 };
+    store.range.chosen.value = { low: 1, high: 2 };
     store.select(0);
-    expect(store.chosenRange.value).toBeNull();
+    expect(store.range.chosen.value).toBeNull();
   });
 });
 
@@ -87,13 +87,13 @@ describe.each(FLAVOURS)("reading tensors in %s", (flavour) => {
       selected: "l4.weight",
       kernel: kernelFor(MANY.tensors, { piece: 1 }),
     });
-    store.look([2, 3]);
+    store.scan.look([2, 3]);
     await store.greet();
     await settle();
     const first = host.requests("scan").map(({ tensors }) => tensors);
     expect(first[0]).toEqual([4, 2, 3, 0, 1, 5]);
     expect(first.at(-1)).toEqual([5]);
-    expect(store.progress.value.tensorsLeft).toBe(0);
+    expect(store.scan.progress.value.tensorsLeft).toBe(0);
   });
 
   it("has one request on its way at a time", async () => {
@@ -102,9 +102,9 @@ describe.each(FLAVOURS)("reading tensors in %s", (flavour) => {
       kernel: ({ op }) => (op === "hello" ? { reply: { op } } : undefined),
     });
     await store.greet();
-    store.look([1]);
+    store.scan.look([1]);
     store.select(2);
-    store.resume();
+    store.scan.resume();
     await settle();
     expect(host.requests("scan")).toHaveLength(1);
   });
@@ -124,14 +124,14 @@ describe.each(FLAVOURS)("reading tensors in %s", (flavour) => {
     await store.greet();
     await settle();
     expect(host.requests("scan").map(({ tensors }) => tensors)).toEqual([[3]]);
-    expect(store.sketchOf(2)).toBe(store.sketchOf(3));
-    expect(store.troubleOf(1)).toBe("not decoded");
+    expect(store.scan.sketchOf(2)).toBe(store.scan.sketchOf(3));
+    expect(store.scan.troubleOf(1)).toBe("not decoded");
   });
 
   it("stops and cancels, reads what is selected all the same, and resumes", async () => {
     const answer = kernelFor(MANY.tensors, { piece: 1 });
     const { host, store } = await opened(flavour, { spec: MANY, kernel: answer });
-    store.stop();
+    store.scan.stop();
     await store.greet();
     await settle();
     expect(host.requests("cancel")).toHaveLength(1);
@@ -139,10 +139,10 @@ describe.each(FLAVOURS)("reading tensors in %s", (flavour) => {
     store.select(5);
     await settle();
     expect(host.requests("scan").map(({ tensors }) => tensors)).toEqual([[5]]);
-    expect(store.progress.value.tensorsLeft).toBe(5);
-    store.resume();
+    expect(store.scan.progress.value.tensorsLeft).toBe(5);
+    store.scan.resume();
     await settle();
-    expect(store.progress.value.tensorsLeft).toBe(0);
+    expect(store.scan.progress.value.tensorsLeft).toBe(0);
   });
 
   it("says why a tensor cannot be read, and goes on", async () => {
@@ -151,10 +151,10 @@ describe.each(FLAVOURS)("reading tensors in %s", (flavour) => {
     });
     await store.greet();
     await settle();
-    expect(store.troubleOf(1)).toBe("the file ends after 12 bytes");
-    expect(store.troubleOf(0)).toBe("");
-    expect(store.sketchOf(2)).not.toBeNull();
-    expect(store.progress.value.tensorsLeft).toBe(0);
+    expect(store.scan.troubleOf(1)).toBe("the file ends after 12 bytes");
+    expect(store.scan.troubleOf(0)).toBe("");
+    expect(store.scan.sketchOf(2)).not.toBeNull();
+    expect(store.scan.progress.value.tensorsLeft).toBe(0);
   });
 
   it("counts the tensor in work as far as it has been read", async () => {
@@ -172,7 +172,7 @@ describe.each(FLAVOURS)("reading tensors in %s", (flavour) => {
     const { store } = await opened(flavour, { kernel });
     await store.greet();
     await settle();
-    expect(store.progress.value).toEqual({
+    expect(store.scan.progress.value).toEqual({
       nbytesDone: 6 + 12,
       nbytesTotal: 6 + 16 + 16,
       tensorsLeft: 2,
@@ -185,14 +185,14 @@ describe.each(FLAVOURS)("reading tensors in %s", (flavour) => {
     void store.greet();
     await wait(5000);
     expect(store.presence.value).toBe("offline");
-    expect(store.sketchOf(0)).not.toBeNull();
+    expect(store.scan.sketchOf(0)).not.toBeNull();
     expect(host.requests("scan")).toEqual([]);
     host.connection = "alive";
     host.kernel = kernelFor(MODEL.tensors);
     host.deliver({ id: 1, protocol: 1, op: "hello", version: "0.1.0", revision: 1 });
     await settle();
     expect(store.presence.value).toBe("online");
-    expect(store.progress.value.tensorsLeft).toBe(0);
+    expect(store.scan.progress.value.tensorsLeft).toBe(0);
   });
 
   it("asks nothing more once it is disposed of", async () => {
@@ -206,7 +206,7 @@ describe.each(FLAVOURS)("reading tensors in %s", (flavour) => {
     store.dispose();
     await settle();
     store.select(1);
-    store.chosenRange.value = { low: 0, high: 1 };
+    store.range.chosen.value = { low: 0, high: 1 };
     await wait(10_000);
     expect(host.sent.length).toBe(before);
     expect(host.saved).toEqual([]);
@@ -228,7 +228,7 @@ describe.each(FLAVOURS)("a new model from Python in %s", (flavour) => {
     await until(() => store.manifest.value.revision === 2);
     await settle();
     expect(store.manifest.value.tensors.name).toEqual(["rough.weight", "fc.weight"]);
-    expect([0, 1, 2].map((tensor) => store.sketchOf(tensor) !== null)).toEqual([
+    expect([0, 1, 2].map((tensor) => store.scan.sketchOf(tensor) !== null)).toEqual([
       true,
       false,
       false,
@@ -238,17 +238,17 @@ describe.each(FLAVOURS)("a new model from Python in %s", (flavour) => {
 
   it("never shows sketches of another revision", async () => {
     const { host, store } = await opened(flavour, { stored: true });
-    const before = store.sketchOf(0);
+    const before = store.scan.sketchOf(0);
     await host.assign({ _sketches: packedSketches(NEXT) });
     await settle();
-    expect(store.sketchOf(0)).toBe(before);
+    expect(store.scan.sketchOf(0)).toBe(before);
     await host.assign({ _sketches: packedSketches(MODEL) });
     await host.assign({ _manifest: await deflated(manifestOf(NEXT)) });
     await until(() => store.manifest.value.revision === 2);
-    expect([0, 1, 2].map((tensor) => store.sketchOf(tensor))).toEqual([null, null, null]);
+    expect([0, 1, 2].map((tensor) => store.scan.sketchOf(tensor))).toEqual([null, null, null]);
     await host.assign({ _sketches: packedSketches(NEXT) });
     await settle();
-    expect(store.sketchOf(0)?.entry.statistics.count).toBe(4);
+    expect(store.scan.sketchOf(0)?.entry.statistics.count).toBe(4);
   });
 
   it("forgets what failed before", async () => {
@@ -260,7 +260,7 @@ describe.each(FLAVOURS)("a new model from Python in %s", (flavour) => {
     host.kernel = undefined;
     await host.assign({ _manifest: await deflated(manifestOf(NEXT)) });
     await until(() => store.manifest.value.revision === 2);
-    expect(store.troubleOf(1)).toBe("");
+    expect(store.scan.troubleOf(1)).toBe("");
   });
 });
 
@@ -313,28 +313,28 @@ describe.each(FLAVOURS)("the range in %s", (flavour) => {
   it("is mean ± std of the space that is shown", async () => {
     const { store } = await show("conv.weight");
     const std = Math.sqrt(35 / 12);
-    expect(store.range.value?.low).toBeCloseTo(0.5 - std);
-    expect(store.range.value?.high).toBeCloseTo(0.5 + std);
+    expect(store.range.shown.value?.low).toBeCloseTo(0.5 - std);
+    expect(store.range.shown.value?.high).toBeCloseTo(0.5 + std);
     store.show("values");
-    expect(store.range.value?.low).toBeCloseTo((0.5 - std - 1) * 0.5);
-    expect(store.chosenRange.value).toBeNull();
+    expect(store.range.shown.value?.low).toBeCloseTo((0.5 - std - 1) * 0.5);
+    expect(store.range.chosen.value).toBeNull();
   });
 
   it("is carried over to values and back through the map", async () => {
     const { store } = await show("conv.weight");
-    store.chosenRange.value = { low: -1, high: 2 };
-    expect(store.rangeCount.value).toEqual({ count: 4, exact: true });
+    store.range.chosen.value = { low: -1, high: 2 };
+    expect(store.range.count.value).toEqual({ count: 4, exact: true });
     store.show("values");
-    expect(store.chosenRange.value).toEqual({ low: -1, high: 0.5 });
-    expect(store.rangeCount.value).toEqual({ count: 4, exact: true });
+    expect(store.range.chosen.value).toEqual({ low: -1, high: 0.5 });
+    expect(store.range.count.value).toEqual({ count: 4, exact: true });
     store.show("codes");
-    expect(store.chosenRange.value).toEqual({ low: -1, high: 2 });
+    expect(store.range.chosen.value).toEqual({ low: -1, high: 2 });
   });
 
   it("counts both of its ends", async () => {
     const { store } = await show("fc.weight");
-    store.chosenRange.value = { low: 2, high: 3 };
-    expect(store.rangeCount.value).toEqual({ count: 2, exact: true });
+    store.range.chosen.value = { low: 2, high: 3 };
+    expect(store.range.count.value).toEqual({ count: 2, exact: true });
   });
 
   it("is estimated from the sketch, until a kernel has counted every element", async () => {
@@ -343,15 +343,15 @@ describe.each(FLAVOURS)("the range in %s", (flavour) => {
       kernelFor(MODEL.tensors, { countRange: () => 3 }),
     );
     await store.greet();
-    store.chosenRange.value = { low: 1.002, high: 1.5 };
-    expect(store.rangeCount.value?.exact).toBe(false);
+    store.range.chosen.value = { low: 1.002, high: 1.5 };
+    expect(store.range.count.value?.exact).toBe(false);
     await wait(149);
     expect(host.requests("count_range")).toEqual([]);
     await wait(1);
     expect(host.requests("count_range")).toMatchObject([
       { tensor: 2, space: "values", low: 1.002, high: 1.5 },
     ]);
-    expect(store.rangeCount.value).toEqual({ count: 3, exact: true });
+    expect(store.range.count.value).toEqual({ count: 3, exact: true });
   });
 
   it("is asked for again until the count is complete, and dropped when it moves on", async () => {
@@ -365,29 +365,29 @@ describe.each(FLAVOURS)("the range in %s", (flavour) => {
     };
     const { host, store } = await show("rough.weight", kernel);
     await store.greet();
-    store.chosenRange.value = { low: 1.002, high: 1.5 };
+    store.range.chosen.value = { low: 1.002, high: 1.5 };
     await wait(150);
     expect(asked).toBe(3);
-    expect(store.rangeCount.value).toEqual({ count: 3, exact: true });
-    store.chosenRange.value = { low: 1.002, high: 1.6 };
-    expect(store.rangeCount.value?.exact).toBe(false);
+    expect(store.range.count.value).toEqual({ count: 3, exact: true });
+    store.range.chosen.value = { low: 1.002, high: 1.6 };
+    expect(store.range.count.value?.exact).toBe(false);
     expect(new Set(host.requests("count_range").map(({ high }) => high))).toEqual(new Set([1.5]));
   });
 
   it("needs no kernel where the sketch is exact", async () => {
     const { host, store } = await show("fc.weight", kernelFor(MODEL.tensors));
     await store.greet();
-    store.chosenRange.value = { low: 1.5, high: 2.5 };
+    store.range.chosen.value = { low: 1.5, high: 2.5 };
     await wait(1000);
     expect(host.requests("count_range")).toEqual([]);
-    expect(store.rangeCount.value).toEqual({ count: 1, exact: true });
+    expect(store.range.count.value).toEqual({ count: 1, exact: true });
   });
 
   it("stays an estimate without a kernel", async () => {
     const { store } = await show("rough.weight");
-    store.chosenRange.value = { low: 1.002, high: 1.5 };
+    store.range.chosen.value = { low: 1.002, high: 1.5 };
     await wait(1000);
-    expect(store.rangeCount.value?.exact).toBe(false);
+    expect(store.range.count.value?.exact).toBe(false);
   });
 });
 
@@ -397,5 +397,90 @@ describe("theme and height", () => {
     expect([store.theme.value, store.height.value]).toEqual(["auto", 480]);
     await host.assign({ theme: "dark", height: 300 });
     expect([store.theme.value, store.height.value]).toEqual(["dark", 300]);
+  });
+});
+
+describe.each(FLAVOURS)("when things go wrong in %s", (flavour) => {
+  it("does not follow the echo of an earlier choice of its own", async () => {
+    const { host, store } = await opened(flavour, { kernel: kernelFor(MODEL.tensors) });
+    store.select(0);
+    await wait(1000);
+    store.select(1);
+    await host.assign({ selected: "conv.weight" });
+    expect(store.selected.value).toBe(1);
+    await wait(1000);
+    await host.assign({ selected: "conv.weight" });
+    expect(store.selected.value).toBe(0);
+  });
+
+  it("says why reading failed, asks no more, and tries again when told to", async () => {
+    const good = kernelFor(MANY.tensors);
+    const refusing: Kernel = (request) =>
+      request.op === "scan"
+        ? { reply: { op: "error", code: "failed", message: "the disk is gone" } }
+        : good(request);
+    const { host, store } = await opened(flavour, { spec: MANY, kernel: refusing });
+    await store.greet();
+    await settle();
+    expect(store.scan.trouble.value).toBe("the disk is gone");
+    store.scan.look([2]);
+    store.select(3);
+    await settle();
+    expect(host.requests("scan")).toHaveLength(1);
+    host.kernel = good;
+    store.scan.resume();
+    await settle();
+    expect([store.scan.trouble.value, store.scan.progress.value.tensorsLeft]).toEqual(["", 0]);
+  });
+
+  it("says that the kernel speaks another protocol", async () => {
+    const { store } = await opened(flavour, {
+      kernel: () => ({
+        reply: { op: "error", code: "wrong_protocol", message: "reload the page" },
+      }),
+    });
+    await store.greet();
+    expect(store.trouble.value).toBe("reload the page");
+  });
+
+  it("shows the layers though the stored sketches are broken", async () => {
+    const { host, store } = await opened(flavour, { selected: "fc.weight" });
+    const broken = new Uint8Array(40).fill(7);
+    await host.assign({ _sketches: broken });
+    await settle();
+    expect(store.scan.trouble.value).toMatch(/^The stored distributions cannot be read/);
+    expect([store.trouble.value, store.rows.value.length > 0]).toEqual(["", true]);
+  });
+
+  it("counts a range exactly when the kernel answers only later", async () => {
+    const { host, store } = await opened(flavour, {
+      selected: "rough.weight",
+      stored: true,
+      kernel: kernelFor(MODEL.tensors, { countRange: () => 2 }),
+    });
+    store.range.chosen.value = { low: 1.0015, high: 1.5 };
+    await wait(5000);
+    expect(store.range.count.value?.exact).toBe(false);
+    expect(host.requests("count_range")).toEqual([]);
+    await store.greet();
+    await wait(1000);
+    expect(store.range.count.value).toEqual({ count: 2, exact: true });
+  });
+
+  it("forgets counts with the model that they were counted in", async () => {
+    const { host, store } = await opened(flavour, {
+      selected: "rough.weight",
+      stored: true,
+      kernel: kernelFor(MODEL.tensors, { countRange: () => 2 }),
+    });
+    await store.greet();
+    store.range.chosen.value = { low: 1.0015, high: 1.5 };
+    await wait(1000);
+    const next = { ...manifestOf(MODEL), revision: 2 };
+    host.kernel = undefined;
+    await host.assign({ _manifest: await deflated(next) });
+    await until(() => store.manifest.value.revision === 2);
+    expect(store.range.chosen.value).toBeNull();
+    expect(store.sketch.value).toBeNull();
   });
 });

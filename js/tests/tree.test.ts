@@ -17,7 +17,7 @@ const tensor = (layer: string, role = "weight", part: Partial<TensorSpec> = {}):
 });
 
 function tree(tensors: TensorSpec[], layers: Record<string, string> = {}): TreeNode {
-  return buildTree(manifestOf({ source: "", tensors, layers }));
+  return buildTree(manifestOf({ source: "", tensors, layers })).root;
 }
 
 /** The whole tree as indented labels. */

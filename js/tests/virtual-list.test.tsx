@@ -21,13 +21,18 @@ afterEach(() => {
   onView.mockReset();
 });
 
+/** One list per length, so that drawing the same length again draws the same list. */
+const lists = new Map<number, unknown[]>();
+
 function draw(count: number, pinned = -1): Promise<void> {
+  const items = lists.get(count) ?? Array.from({ length: count });
+  lists.set(count, items);
   return act(() =>
     render(
       <VirtualList
         role="tree"
         listRef={listRef}
-        count={count}
+        items={items}
         rowHeight={ROW}
         pinned={pinned}
         onView={onView}
@@ -88,8 +93,15 @@ describe("the list", () => {
     expect(onView.mock.calls).toEqual([
       [0, 20],
       [50, 70],
-      [50, 60],
+      [40, 60],
     ]);
+  });
+
+  it("tells so again for another list of the same length", async () => {
+    await draw(30);
+    lists.delete(30);
+    await draw(30);
+    expect(onView).toHaveBeenCalledTimes(2);
   });
 
   it("of nothing draws nothing", async () => {

@@ -44,7 +44,7 @@ async function storeOn(
   const store = new Store(new Link(host.model));
   await until(() => store.loaded.value);
   await store.greet();
-  await until(() => store.progress.value.tensorsLeft === 0);
+  await until(() => store.scan.progress.value.tensorsLeft === 0);
   return { host, store };
 }
 
@@ -52,9 +52,9 @@ describe.each(FLAVOURS)("real messages in %s", (flavour) => {
   it("are requested in the form in which they were answered", async () => {
     const { host, store } = await storeOn(flavour);
     store.select(golden.manifest.tensors.name.indexOf("body.1.weight"));
-    store.chosenRange.value = { low: -0.5, high: 0.5 };
-    await until(() => store.rangeCount.value?.exact === true);
-    store.stop();
+    store.range.chosen.value = { low: -0.5, high: 0.5 };
+    await until(() => store.range.count.value?.exact === true);
+    store.scan.stop();
     expect(new Set(host.sent.map(({ op }) => op))).toEqual(
       new Set(["hello", "scan", "count_range", "cancel"]),
     );
@@ -69,7 +69,7 @@ describe.each(FLAVOURS)("real messages in %s", (flavour) => {
     const { store } = await storeOn(flavour);
     const { name } = golden.manifest.tensors;
     const outcomes = name.map(
-      (_, tensor) => store.troubleOf(tensor) || store.sketchOf(tensor) !== null,
+      (_, tensor) => store.scan.troubleOf(tensor) || store.scan.sketchOf(tensor) !== null,
     );
     expect(outcomes.filter((outcome) => outcome !== true)).toEqual([
       "the packing Q9_Z is not decoded",
@@ -128,8 +128,8 @@ describe("a real tensor is shown:", () => {
     const exact = counts.map(({ request }) => {
       store.select(request.tensor ?? -1);
       store.space.value = request.space === "codes" ? "codes" : "values";
-      store.chosenRange.value = { low: request.low ?? 0, high: request.high ?? 0 };
-      return store.rangeCount.value;
+      store.range.chosen.value = { low: request.low ?? 0, high: request.high ?? 0 };
+      return store.range.count.value;
     });
     expect(exact.map((one) => one?.exact)).toEqual([true, true, false]);
     counts.forEach(({ reply }, place) => {

@@ -35,7 +35,7 @@ export function measure(number: number | null, digits = SIGNIFICANT_DIGITS): str
   if (number === 0) return "0";
   const size = Math.abs(number);
   if (size >= 1e7 || size < 1e-4)
-    return number.toExponential(Math.max(0, digits - 2)).replace("e+", "e");
+    return number.toExponential(Math.max(0, digits - 2)).replace(/\.?0*e\+?/, "e");
   return String(Number(number.toPrecision(digits)));
 }
 

@@ -17,6 +17,12 @@ export interface TreeNode {
   text: string;
 }
 
+export interface Tree {
+  root: TreeNode;
+  /** The node of each tensor. */
+  leaves: TreeNode[];
+}
+
 /** A path with more parts than this keeps the rest in its last part. */
 const MAX_DEPTH = 64;
 
@@ -25,8 +31,9 @@ const FIRST_ROLES = ["weight", "bias"];
 const ORDER = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 
 /** Build the tree of a model: layer paths split at `.` and `/`, tensors as leaves, siblings in natural order. */
-export function buildTree(manifest: Manifest): TreeNode {
+export function buildTree(manifest: Manifest): Tree {
   const root = node("", "", null);
+  const leaves: TreeNode[] = [];
   const layers = new Map<string, TreeNode>([["", root]]);
   const { tensors } = manifest;
   const opTypes = new Map(manifest.layers.map((layer) => [layer.path, layer.op_type]));
@@ -59,9 +66,10 @@ export function buildTree(manifest: Manifest): TreeNode {
       .join("\n")
       .toLowerCase();
     parent.children.push(leaf);
+    leaves.push(leaf);
   }
   finish(root);
-  return root;
+  return { root, leaves };
 }
 
 /** The rows that can be seen: the children of every expanded layer, in order. */

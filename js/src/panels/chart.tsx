@@ -3,9 +3,11 @@ import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { barsPath } from "../marks/bars";
 import { linearScale, logScale, type Scale } from "../marks/scale";
-import type { Distribution } from "../model/distribution";
 import { count, measure, percent } from "../model/format";
-import type { Range, Store } from "../model/store";
+import type { Histogram } from "../model/histogram";
+import type { Range } from "../model/range";
+import type { Store } from "../model/store";
+import type { Space } from "../wire";
 
 const MARGIN = { top: 10, right: 12, bottom: 24, left: 52 };
 /** The first and last bar keep clear of the axis. */
@@ -15,7 +17,7 @@ const CLICK_WIDTH = 3;
 /** A logarithmic axis starts below one element, so that one element has a height. */
 const LOG_FLOOR = 0.5;
 
-export function Chart({ store, drawn }: { store: Store; drawn: Distribution }) {
+export function Chart({ store, drawn }: { store: Store; drawn: Histogram }) {
   const frame = useRef<HTMLDivElement>(null);
   const size = useSignal({ width: 480, height: 200 });
   const hovered = useSignal(-1);
@@ -52,7 +54,7 @@ export function Chart({ store, drawn }: { store: Store; drawn: Distribution }) {
   for (const one of counts) tallest = Math.max(tallest, one);
   const unit = store.inPercent.value ? 100 / Math.max(drawn.total, 1) : 1;
   const y = countScale(store.logarithmic.value, tallest, unit, [baseline, MARGIN.top]);
-  const range = store.range.value;
+  const range = store.range.shown.value;
   // On codes the area covers whole bars: those of the codes that are counted.
   const half = store.shownSpace.value === "codes" ? 0.5 : 0;
   const span = range && {
@@ -70,7 +72,7 @@ export function Chart({ store, drawn }: { store: Store; drawn: Distribution }) {
     const pixel = pixelOf(event);
     let from = x.from(pixel);
     // Near an edge of the range the other edge stays.
-    if (range && span && store.chosenRange.value !== null) {
+    if (range && span && store.range.chosen.value !== null) {
       if (Math.abs(pixel - span.start) <= EDGE_GRIP) from = range.high;
       else if (Math.abs(pixel - span.end) <= EDGE_GRIP) from = range.low;
     }
@@ -85,7 +87,7 @@ export function Chart({ store, drawn }: { store: Store; drawn: Distribution }) {
     if (held === null) return;
     if (!held.moved && Math.abs(pixel - held.startX) < CLICK_WIDTH) return;
     held.moved = true;
-    store.chosenRange.value = snapped(drawn, store, held.from, x.from(pixel));
+    store.range.chosen.value = snapped(store.shownSpace.value, held.from, x.from(pixel));
   };
   const onPointerUp = () => {
     drag.current = null;
@@ -171,7 +173,7 @@ export function Chart({ store, drawn }: { store: Store; drawn: Distribution }) {
             if (drag.current === null) hovered.value = -1;
           }}
           onDblClick={() => {
-            store.chosenRange.value = null;
+            store.range.chosen.value = null;
           }}
         />
       </svg>
@@ -193,7 +195,7 @@ function Tip({
   pixel,
   width,
 }: {
-  drawn: Distribution;
+  drawn: Histogram;
   bin: number;
   pixel: number;
   width: number;
@@ -232,20 +234,18 @@ function countScale(
 ): Scale {
   if (!logarithmic) {
     const scale = linearScale([0, tallest || 1], ends, 4);
-    return { ...scale, ticks: linearScale([0, (tallest || 1) * unit], ends, 4).ticks };
+    const { ticks } = linearScale([0, (tallest || 1) * unit], ends, 4);
+    return { ...scale, ticks: unit === 1 ? ticks.filter(Number.isInteger) : ticks };
   }
   const scale = logScale([LOG_FLOOR, tallest], ends);
   return { ...scale, ticks: logScale([LOG_FLOOR * unit, tallest * unit], ends).ticks };
 }
 
 /** The dragged range; on codes it takes whole codes. */
-function snapped(drawn: Distribution, store: Store, one: number, other: number): Range {
+function snapped(space: Space, one: number, other: number): Range {
   const [low, high] = one < other ? [one, other] : [other, one];
-  if (store.shownSpace.value === "codes" || drawn.codeOf === null) {
-    if (store.shownSpace.value !== "codes") return { low, high };
-    return { low: Math.ceil(low), high: Math.max(Math.ceil(low), Math.floor(high)) };
-  }
-  return { low, high };
+  if (space !== "codes") return { low, high };
+  return { low: Math.ceil(low), high: Math.max(Math.ceil(low), Math.floor(high)) };
 }
 
 function binAt(edges: Float64Array, number: number): number {
@@ -259,7 +259,7 @@ function binAt(edges: Float64Array, number: number): number {
   return from;
 }
 
-function summary(store: Store, drawn: Distribution): string {
+function summary(store: Store, drawn: Histogram): string {
   const name = store.manifest.value.tensors.name[store.selected.value] ?? "";
   return `Histogram of ${name}: ${count(drawn.total)} ${store.shownSpace.value} from ${measure(drawn.edges[0] ?? 0)} to ${measure(drawn.edges[drawn.edges.length - 1] ?? 0)} in ${drawn.counts.length} bins`;
 }

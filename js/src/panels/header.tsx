@@ -4,7 +4,7 @@ import type { Store } from "../model/store";
 
 export function HeaderPanel({ store }: { store: Store }) {
   const manifest = store.manifest.value;
-  const { root } = store;
+  const { root } = store.tree.value;
   if (!store.loaded.value) return <header class="qw-header" />;
   const tensors = manifest.tensors.name.length;
   return (
@@ -17,8 +17,7 @@ export function HeaderPanel({ store }: { store: Store }) {
           <span class="qw-chip">{manifest.format}</span>
           <span class="qw-quiet qw-summary">
             {count(manifest.layers.filter(({ path }) => path !== "").length)} layers ·{" "}
-            {count(tensors)} tensors · {compact(root.value.parameters)} parameters ·{" "}
-            {bytes(root.value.nbytes)}
+            {count(tensors)} tensors · {compact(root.parameters)} parameters · {bytes(root.nbytes)}
           </span>
         </>
       )}
@@ -28,8 +27,16 @@ export function HeaderPanel({ store }: { store: Store }) {
 }
 
 function ProgressPart({ store }: { store: Store }) {
-  const { nbytesDone, nbytesTotal, tensorsLeft } = store.progress.value;
+  const { scan } = store;
+  const { nbytesDone, nbytesTotal, tensorsLeft } = scan.progress.value;
   const presence = store.presence.value;
+  if (scan.trouble.value !== "")
+    return (
+      <span class="qw-progress qw-warning" role="alert" title={scan.trouble.value}>
+        <span class="qw-summary">{scan.trouble.value}</span>
+        <Action name="try again" onClick={() => scan.resume()} />
+      </span>
+    );
   if (tensorsLeft === 0) return null;
   if (presence === "offline")
     return (
@@ -43,15 +50,19 @@ function ProgressPart({ store }: { store: Store }) {
       {presence === "busy" && <span class="qw-quiet">kernel busy</span>}
       <progress max={1} value={share} aria-label="Tensors read" />
       <span class="qw-quiet">{Math.floor(share * 100)} %</span>
-      {store.scanning.value ? (
-        <button type="button" class="qw-link" onClick={() => store.stop()}>
-          stop
-        </button>
+      {scan.running.value ? (
+        <Action name="stop" onClick={() => scan.stop()} />
       ) : (
-        <button type="button" class="qw-link" onClick={() => store.resume()}>
-          resume
-        </button>
+        <Action name="resume" onClick={() => scan.resume()} />
       )}
     </span>
+  );
+}
+
+function Action({ name, onClick }: { name: string; onClick(): void }) {
+  return (
+    <button type="button" class="qw-link" onClick={onClick}>
+      {name}
+    </button>
   );
 }

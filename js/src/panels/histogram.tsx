@@ -1,5 +1,5 @@
 // The distribution of the selected tensor, and the choice of how to show it.
-import { hasBinChoice } from "../model/distribution";
+import { hasBinChoice } from "../model/histogram";
 import type { Store } from "../model/store";
 import { Choice } from "../parts/choice";
 import { Chart } from "./chart";
@@ -10,7 +10,7 @@ const MAX_BINS = 200;
 const BIN_STEP = 5;
 
 export function HistogramPanel({ store }: { store: Store }) {
-  const drawn = store.distribution.value;
+  const drawn = store.histogram.value;
   return (
     <section class="qw-histogram" aria-label="Distribution">
       <Controls store={store} />
@@ -91,7 +91,7 @@ function Controls({ store }: { store: Store }) {
 
 function Nothing({ store }: { store: Store }) {
   const tensor = store.selected.value;
-  const trouble = store.troubleOf(tensor);
+  const trouble = store.scan.troubleOf(tensor);
   const sketched = store.sketch.value;
   let sentence = "";
   if (tensor < 0) sentence = store.loaded.value ? "Choose a tensor on the left." : "";

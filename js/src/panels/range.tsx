@@ -1,16 +1,17 @@
 // The range of the selected tensor: its two ends, and how much of the tensor lies between them.
 import { count, measure, percent } from "../model/format";
-import type { Range, Store } from "../model/store";
+import type { Range } from "../model/range";
+import type { Store } from "../model/store";
 
 export function RangeRow({ store }: { store: Store }) {
-  const range = store.range.value;
-  const counted = store.rangeCount.value;
-  const drawn = store.distribution.value;
+  const range = store.range.shown.value;
+  const counted = store.range.count.value;
+  const drawn = store.histogram.value;
   if (range === null || counted === null || drawn === null) return null;
   const set = (change: Partial<Range>) => {
     const next = { ...range, ...change };
     if (!Number.isFinite(next.low) || !Number.isFinite(next.high)) return;
-    store.chosenRange.value = next.low <= next.high ? next : { low: next.high, high: next.low };
+    store.range.chosen.value = next.low <= next.high ? next : { low: next.high, high: next.low };
   };
   const share = counted.count / Math.max(drawn.total, 1);
   return (
@@ -25,14 +26,14 @@ export function RangeRow({ store }: { store: Store }) {
           {`${counted.exact ? "" : "≈ "}${count(counted.count)}`} of {count(drawn.total)}
         </span>
       </output>
-      {store.chosenRange.value === null ? (
+      {store.range.chosen.value === null ? (
         <span class="qw-quiet">mean ± std</span>
       ) : (
         <button
           type="button"
           class="qw-link"
           onClick={() => {
-            store.chosenRange.value = null;
+            store.range.chosen.value = null;
           }}
         >
           reset to mean ± std

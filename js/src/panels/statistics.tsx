@@ -1,6 +1,7 @@
 // The numbers of the selected tensor, and its scheme in words.
-import { statisticsIn } from "../model/distribution";
+
 import { bytes, count, measure, percent, shape } from "../model/format";
+import { statisticsIn } from "../model/histogram";
 import type { Store } from "../model/store";
 import type { Extent } from "../wire";
 
@@ -40,6 +41,9 @@ export function StatisticsPanel({ store }: { store: Store }) {
   if (sketched?.entry.zero_point) rows.push(["zero point", extent(sketched.entry.zero_point)]);
   else if (sketched?.entry.scale && scheme?.decoded) rows.push(["zero point", "0"]);
   const alias = tensors.alias_of[tensor] ?? -1;
+  // Of a tensor that is listed only, the note stands in the place of the histogram.
+  const note = tensors.readable[tensor] === false ? "" : tensors.note[tensor];
+  const words = tensors.readable[tensor] === false ? "" : scheme?.words;
   return (
     <section class="qw-statistics" aria-label="Statistics">
       <dl>
@@ -50,18 +54,16 @@ export function StatisticsPanel({ store }: { store: Store }) {
           </div>
         ))}
       </dl>
-      {scheme !== null && (
+      {words && (
         <p class="qw-scheme">
-          {scheme.formula !== "" && <code>{scheme.formula}</code>}
-          <span>{scheme.words}</span>
+          {scheme?.formula && <code>{scheme.formula}</code>}
+          <span>{words}</span>
         </p>
       )}
       {alias >= 0 && (
         <p class="qw-quiet">The same bytes as {tensors.name[alias]}, counted there.</p>
       )}
-      {(tensors.note[tensor] ?? "") !== "" && scheme?.words !== tensors.note[tensor] && (
-        <p class="qw-note">{tensors.note[tensor]}</p>
-      )}
+      {note && <p class="qw-note">{note}</p>}
     </section>
   );
 }

@@ -3,8 +3,8 @@
 import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { sparklinePath } from "../marks/sparkline";
-import { sparklineCounts } from "../model/distribution";
 import { bytes, compact, count, shape } from "../model/format";
+import { sparklineCounts } from "../model/histogram";
 import type { Store } from "../model/store";
 import type { TreeNode } from "../model/tree";
 import { revealRow, VirtualList } from "../parts/virtual-list";
@@ -50,7 +50,7 @@ export function TreePanel({ store }: { store: Store }) {
   const activate = (row: TreeNode) => {
     cursor.value = row.key;
     if (row.tensor >= 0) store.select(row.tensor);
-    else if (store.query.value.trim() === "") store.toggle(row.key);
+    else if (!store.isSearching.value) store.toggle(row.key);
   };
 
   const onKeyDown = (event: KeyboardEvent) => {
@@ -103,7 +103,9 @@ export function TreePanel({ store }: { store: Store }) {
   };
 
   const onView = (first: number, last: number) =>
-    store.look(rows.slice(first, last).flatMap((row) => (row.tensor >= 0 ? [row.tensor] : [])));
+    store.scan.look(
+      rows.slice(first, last).flatMap((row) => (row.tensor >= 0 ? [row.tensor] : [])),
+    );
 
   return (
     <section class="qw-tree" aria-label="Layers">
@@ -135,13 +137,13 @@ export function TreePanel({ store }: { store: Store }) {
         <span class="qw-col-parameters">params</span>
         <span class="qw-col-bytes">bytes</span>
       </div>
-      {rows.length === 0 && <p class="qw-empty">{emptySentence(store)}</p>}
+      {rows.length === 0 && store.isSearching.value && <p class="qw-empty">Nothing matches.</p>}
       <VirtualList
         class="qw-rows"
         role="tree"
         aria-label="Layers and tensors"
         listRef={list}
-        count={rows.length}
+        items={rows}
         rowHeight={ROW_HEIGHT}
         pinned={active}
         onView={onView}
@@ -155,7 +157,7 @@ export function TreePanel({ store }: { store: Store }) {
               row={row}
               isActive={index === active}
               isSelected={row.tensor >= 0 && row.tensor === selected}
-              isOpen={store.query.value.trim() !== "" || store.expanded.value.has(row.key)}
+              isOpen={store.isSearching.value || store.expanded.value.has(row.key)}
               onClick={() => activate(row)}
             />
           );
@@ -224,17 +226,11 @@ export function TypeChip({ store, tensor }: { store: Store; tensor: number }) {
 }
 
 function Sparkline({ store, tensor }: { store: Store; tensor: number }) {
-  const sketched = store.sketchOf(tensor);
+  const sketched = store.scan.sketchOf(tensor);
   if (sketched === null || sketched.entry.statistics.minimum === null) return null;
   return (
     <svg class="qw-spark" width={SPARK_WIDTH} height={SPARK_HEIGHT} aria-hidden="true">
       <path d={sparklinePath(sparklineCounts(sketched), SPARK_WIDTH, SPARK_HEIGHT)} />
     </svg>
   );
-}
-
-function emptySentence(store: Store): string {
-  if (store.query.value.trim() !== "") return "Nothing matches.";
-  if (!store.loaded.value) return "";
-  return store.manifest.value.notes[0] ?? "The file holds no tensors.";
 }

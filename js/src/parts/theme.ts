@@ -2,6 +2,8 @@
 
 export type Theme = "light" | "dark";
 
+const VSCODE_DARK = new Set(["vscode-dark", "vscode-high-contrast"]);
+
 const WATCHED = [
   "class",
   "style",
@@ -15,7 +17,7 @@ const WATCHED = [
 export function themeAround(element: Element): Theme {
   const { body, documentElement } = document;
   const vscode = body.dataset.vscodeThemeKind;
-  if (vscode !== undefined) return vscode.includes("dark") ? "dark" : "light";
+  if (vscode !== undefined) return VSCODE_DARK.has(vscode) ? "dark" : "light";
   const jupyter = body.dataset.jpThemeLight;
   if (jupyter !== undefined) return jupyter === "false" ? "dark" : "light";
   if (documentElement.getAttribute("theme") === "dark") return "dark";
@@ -75,5 +77,6 @@ function ancestors(element: Element): Element[] {
 function luminanceOf(color: string): number | null {
   const [red = 0, green = 0, blue = 0, alpha = 1] = (color.match(/[\d.]+/g) ?? []).map(Number);
   if (color === "" || color === "transparent" || alpha === 0) return null;
-  return (0.2126 * red + 0.7152 * green + 0.0722 * blue) / 255;
+  const white = color.startsWith("color(") ? 1 : 255;
+  return (0.2126 * red + 0.7152 * green + 0.0722 * blue) / white;
 }

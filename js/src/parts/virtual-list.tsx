@@ -1,9 +1,10 @@
 // A scrolling list of equal rows that draws only those in view.
 import type { ComponentChildren, RefObject } from "preact";
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 
 interface Props {
-  count: number;
+  /** One per row; a new list is looked at anew. */
+  items: readonly unknown[];
   rowHeight: number;
   /** Kept in the document even out of view, so that it can hold the focus; -1 for none. */
   pinned: number;
@@ -18,10 +19,12 @@ interface Props {
 const OVERSCAN = 6;
 
 export function VirtualList(props: Props) {
-  const { count, rowHeight, pinned, row, onView, listRef, ...attributes } = props;
+  const { items, rowHeight, pinned, row, onView, listRef, ...attributes } = props;
   const [top, setTop] = useState(0);
   const [height, setHeight] = useState(400);
-  const first = Math.max(0, Math.min(Math.floor(top / rowHeight), count - 1));
+  const count = items.length;
+  const inView = Math.ceil(height / rowHeight);
+  const first = Math.max(0, Math.min(Math.floor(top / rowHeight), count - inView));
   const last = Math.min(count, Math.ceil((top + height) / rowHeight));
   const from = Math.max(0, first - OVERSCAN);
   const to = Math.min(count, last + OVERSCAN);
@@ -39,13 +42,7 @@ export function VirtualList(props: Props) {
     return () => observer.disconnect();
   }, [listRef]);
 
-  const seen = useRef("");
-  useEffect(() => {
-    const view = `${first}:${last}:${count}`;
-    if (seen.current === view) return;
-    seen.current = view;
-    onView(first, last);
-  });
+  useEffect(() => onView(first, last), [items, first, last]);
 
   const indices = Array.from({ length: Math.max(0, to - from) }, (_, place) => from + place);
   if (pinned >= 0 && pinned < count && (pinned < from || pinned >= to)) indices.push(pinned);

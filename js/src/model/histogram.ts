@@ -8,7 +8,7 @@ export interface Sketched {
   payload: Uint8Array;
 }
 
-export interface Distribution {
+export interface Histogram {
   /** Ascending, one more than counts. */
   edges: Float64Array;
   counts: Float64Array;
@@ -24,11 +24,6 @@ export interface Distribution {
 /** One bar per code up to this width. */
 const BARS_PER_CODE_BITS = 8;
 const SPARKLINE_BINS = 32;
-
-/** Spaces that a tensor can be shown in. */
-export function spacesOf({ entry }: Sketched): Space[] {
-  return entry.codes === null ? ["values"] : ["values", "codes"];
-}
 
 /** Exact statistics in a space. */
 export function statisticsIn({ entry }: Sketched, space: Space): Statistics {
@@ -59,12 +54,12 @@ export function hasBinChoice(
 }
 
 /** Bin a tensor's sketch: one bar per code where codes are narrow, else `bins` equal bins without comb artefacts. */
-export function distribution(
+export function histogram(
   sketched: Sketched,
   scheme: SchemeEntry | null,
   space: Space,
   bins: number,
-): Distribution {
+): Histogram {
   const { entry } = sketched;
   const statistics = statisticsIn(sketched, space);
   const total = finite(statistics);
@@ -73,8 +68,15 @@ export function distribution(
   if (onIntegers) {
     const codes = statisticsIn(sketched, "codes");
     const single = barPerCode(sketched, scheme, space);
-    const first = single ? (scheme?.code_min ?? 0) : (codes.minimum ?? 0);
-    const last = single ? (scheme?.code_max ?? 0) : (codes.maximum ?? 0);
+    // A file may hold codes outside the range that its scheme states.
+    const first = Math.min(
+      codes.minimum ?? 0,
+      single ? (scheme?.code_min ?? 0) : Number.POSITIVE_INFINITY,
+    );
+    const last = Math.max(
+      codes.maximum ?? 0,
+      single ? (scheme?.code_max ?? 0) : Number.NEGATIVE_INFINITY,
+    );
     const edges = integerEdges(first, last, single ? last - first + 1 : bins);
     const binned = rebin(cellsIn(sketched, "codes"), edges);
     if (space === "codes" || map === null)

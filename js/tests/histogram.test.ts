@@ -12,14 +12,13 @@ import {
 import { countBetween } from "../src/model/bins";
 import {
   cellsIn,
-  distribution,
   finite,
   hasBinChoice,
+  histogram,
   type Sketched,
-  spacesOf,
   sparklineCounts,
   statisticsIn,
-} from "../src/model/distribution";
+} from "../src/model/histogram";
 
 function sketched(sketch: Sketcher): Sketched {
   const payload = new Payload();
@@ -35,7 +34,7 @@ const INT4_COUNTS = [1, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0, 3, 0, 0, 0, 1];
 
 describe("codes of up to 8 bits", () => {
   it("get one bar each, between half-integers, whatever the bins asked for", () => {
-    const drawn = distribution(int4(0.5), INT4, "codes", 3);
+    const drawn = histogram(int4(0.5), INT4, "codes", 3);
     expect([...drawn.counts]).toEqual(INT4_COUNTS);
     expect([...drawn.edges]).toEqual(Array.from({ length: 17 }, (_, place) => place - 8.5));
     expect([drawn.exact, drawn.total, drawn.codeOf?.(0), drawn.codeOf?.(15)]).toEqual([
@@ -48,14 +47,14 @@ describe("codes of up to 8 bits", () => {
   });
 
   it("keep their bars as values, at the values of the codes", () => {
-    const drawn = distribution(int4(0.5), INT4, "values", 3);
+    const drawn = histogram(int4(0.5), INT4, "values", 3);
     expect([...drawn.counts]).toEqual(INT4_COUNTS);
     expect([drawn.edges[0], drawn.edges[16]]).toEqual([(-8.5 + 1) * 0.5, (7.5 + 1) * 0.5]);
     expect(drawn.codeOf?.(15)).toBe(7);
   });
 
   it("run backwards as values where the scale is negative", () => {
-    const drawn = distribution(int4(-0.5), INT4, "values", 3);
+    const drawn = histogram(int4(-0.5), INT4, "values", 3);
     expect([...drawn.counts]).toEqual([...INT4_COUNTS].reverse());
     expect([...drawn.edges]).toEqual([...drawn.edges].sort((one, other) => one - other));
     expect([drawn.codeOf?.(0), drawn.codeOf?.(15)]).toEqual([7, -8]);
@@ -68,7 +67,7 @@ describe("wider codes", () => {
   const wide = sketched(codesSketch([-100, -99, 0, 0, 99], { scale: 2, first: -100, last: 99 }));
 
   it("share bins of a whole number of codes between their smallest and largest", () => {
-    const drawn = distribution(wide, scheme, "codes", 50);
+    const drawn = histogram(wide, scheme, "codes", 50);
     expect([drawn.counts.length, drawn.edges[0], drawn.edges[1], drawn.edges[50]]).toEqual([
       50, -100.5, -96.5, 99.5,
     ]);
@@ -82,14 +81,14 @@ describe("wider codes", () => {
   });
 
   it("have the same bins as values", () => {
-    const drawn = distribution(wide, scheme, "values", 50);
+    const drawn = histogram(wide, scheme, "values", 50);
     expect([drawn.counts[0], drawn.edges[0], drawn.edges[50]]).toEqual([2, -201, 199]);
   });
 });
 
 describe("plain values", () => {
   it("are binned as asked", () => {
-    const drawn = distribution(sketched(pointsSketch([1, 2, 3, 5])), null, "values", 4);
+    const drawn = histogram(sketched(pointsSketch([1, 2, 3, 5])), null, "values", 4);
     expect([...drawn.edges]).toEqual([1, 2, 3, 4, 5]);
     expect([...drawn.counts]).toEqual([1, 1, 1, 1]);
     expect([drawn.exact, drawn.codeOf, drawn.map]).toEqual([true, null, null]);
@@ -97,14 +96,14 @@ describe("plain values", () => {
 
   it("keep every element in some bin where a sketch is truncated, and say that the bins are estimates", () => {
     const values = bell(3000, 0, 1).map(Math.fround);
-    const drawn = distribution(sketched(truncatedSketch(values)), null, "values", 50);
+    const drawn = histogram(sketched(truncatedSketch(values)), null, "values", 50);
     expect(drawn.counts.reduce((sum, one) => sum + one)).toBeCloseTo(3000);
     expect(drawn.exact).toBe(false);
     expect(drawn.edges[0]).toBe(Math.min(...values));
   });
 
   it("are counted without NaN and infinities", () => {
-    const drawn = distribution(
+    const drawn = histogram(
       sketched(pointsSketch([1, 2, Number.NaN, Number.NEGATIVE_INFINITY])),
       null,
       "values",
@@ -114,7 +113,7 @@ describe("plain values", () => {
   });
 
   it("of one number stand in a bin around it", () => {
-    const drawn = distribution(sketched(pointsSketch([3, 3])), null, "values", 10);
+    const drawn = histogram(sketched(pointsSketch([3, 3])), null, "values", 10);
     expect([drawn.edges[0], drawn.edges[10], drawn.counts[5]]).toEqual([2.5, 3.5, 2]);
   });
 });
@@ -131,8 +130,8 @@ describe("a scale per channel", () => {
   );
 
   it("gives bars for codes and bins for values", () => {
-    expect(distribution(channels, affineScheme(), "codes", 50).counts.length).toBe(256);
-    expect(distribution(channels, affineScheme(), "values", 50).counts.length).toBe(50);
+    expect(histogram(channels, affineScheme(), "codes", 50).counts.length).toBe(256);
+    expect(histogram(channels, affineScheme(), "values", 50).counts.length).toBe(50);
     expect(hasBinChoice(channels, affineScheme(), "values")).toBe(true);
   });
 
@@ -145,11 +144,6 @@ describe("a scale per channel", () => {
 });
 
 describe("a sketch", () => {
-  it("tells in which spaces it can be shown", () => {
-    expect(spacesOf(int4(1))).toEqual(["values", "codes"]);
-    expect(spacesOf(sketched(pointsSketch([1])))).toEqual(["values"]);
-  });
-
   it("has a sparkline of 32 bins that holds every element", () => {
     for (const one of [
       int4(0.5),
@@ -160,5 +154,14 @@ describe("a sketch", () => {
       expect(counts.length).toBe(32);
       expect(counts.reduce((sum, held) => sum + held)).toBeCloseTo(finite(one.entry.statistics));
     }
+  });
+});
+
+describe("codes outside the range that their scheme states", () => {
+  it("get bars of their own", () => {
+    const narrow = affineScheme({ code_dtype: "int4", bits: 4, code_min: -1, code_max: 1 });
+    const drawn = histogram(int4(0.5), narrow, "codes", 50);
+    expect([drawn.edges[0], drawn.edges.at(-1)]).toEqual([-8.5, 7.5]);
+    expect([...drawn.counts]).toEqual(INT4_COUNTS);
   });
 });

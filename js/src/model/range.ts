@@ -1,0 +1,115 @@
+// The range of the selected tensor: chosen or mean ± std, estimated from the sketch, counted by the kernel.
+import { computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import type { Link } from "../link";
+import type { AffineMap, CountRangeReply, Space } from "../wire";
+import { countBetween, type RangeCount } from "./bins";
+import { debounced } from "./debounced";
+import { cellsIn, type Sketched, statisticsIn } from "./histogram";
+
+export interface Range {
+  low: number;
+  high: number;
+}
+
+/** What the range is a range of. */
+export interface Shown {
+  /** The tensor that holds the bytes. */
+  tensor: number;
+  space: Space;
+  sketch: Sketched | null;
+}
+
+const COUNT_AFTER_MS = 150;
+
+export class RangeChoice {
+  /** What the person chose, or null for mean ± std. */
+  readonly chosen = signal<Range | null>(null);
+  readonly shown: ReadonlySignal<Range | null> = computed(() => {
+    const { sketch, space } = this.of.value;
+    if (this.chosen.value !== null || sketch === null) return this.chosen.value;
+    const { mean, std } = statisticsIn(sketch, space);
+    return mean === null || std === null ? null : { low: mean - std, high: mean + std };
+  });
+  readonly count: ReadonlySignal<RangeCount | null> = computed(() => {
+    const { sketch, space } = this.of.value;
+    const range = this.shown.value;
+    if (sketch === null || range === null) return null;
+    const counted = this.counted.value;
+    if (counted?.key === this.key()) return { count: counted.count, exact: true };
+    return countBetween(cellsIn(sketch, space), range.low, range.high);
+  });
+
+  private readonly counted: Signal<{ key: string; count: number } | null> = signal(null);
+  private isCounting = false;
+  private isDisposed = false;
+  private readonly stopCounting: () => void;
+
+  constructor(
+    private readonly link: Link,
+    private readonly of: ReadonlySignal<Shown>,
+  ) {
+    this.stopCounting = debounced(
+      () => [this.key(), this.link.presence.value],
+      COUNT_AFTER_MS,
+      () => void this.countEach(),
+    );
+  }
+
+  /** Carry the chosen range over to another space, where one map leads there; else forget it. */
+  carryTo(space: Space): void {
+    const range = this.chosen.value;
+    const { sketch, space: from } = this.of.value;
+    if (range === null || space === from) return;
+    const map = sketch?.entry.map ?? null;
+    this.chosen.value = map === null || map.scale === 0 ? null : carried(range, map, space);
+  }
+
+  /** Forget the choice and every count. */
+  forget(): void {
+    this.chosen.value = null;
+    this.counted.value = null;
+  }
+
+  dispose(): void {
+    this.isDisposed = true;
+    this.stopCounting();
+  }
+
+  private key(): string {
+    const { tensor, space } = this.of.value;
+    const range = this.shown.value;
+    return range === null ? "" : `${tensor} ${space} ${range.low} ${range.high}`;
+  }
+
+  /** Replace the sketch's estimate by a count of every element. */
+  private async countEach(): Promise<void> {
+    const key = this.key();
+    if (this.isCounting || this.isDisposed || this.count.peek()?.exact !== false) return;
+    if (this.link.presence.peek() !== "online") return;
+    const { tensor, space } = this.of.peek();
+    this.isCounting = true;
+    try {
+      while (key === this.key() && !this.isDisposed) {
+        const body = { tensor, space, ...this.shown.peek() };
+        const { reply } = await this.link.ask<CountRangeReply>("count_range", body);
+        if (!reply.complete) continue;
+        this.counted.value = { key, count: reply.count };
+        break;
+      }
+    } catch {
+      // The estimate stays, marked as one.
+    } finally {
+      this.isCounting = false;
+    }
+    if (key !== this.key()) void this.countEach();
+  }
+}
+
+function carried({ low, high }: Range, map: AffineMap, space: Space): Range {
+  const carry = (bound: number) =>
+    space === "codes"
+      ? (bound - map.offset) / map.scale + map.zero_point
+      : (bound - map.zero_point) * map.scale + map.offset;
+  const ends = [carry(low), carry(high)] as const;
+  return { low: Math.min(...ends), high: Math.max(...ends) };
+}

@@ -1,0 +1,176 @@
+// The sketches of a model: what is stored with it, and what is pulled from the kernel, a piece of work at a time.
+import { batch, computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import type { Link } from "../link";
+import type { Manifest, ScanReply, SketchPack } from "../wire";
+import type { Sketched } from "./histogram";
+
+export interface Progress {
+  nbytesDone: number;
+  nbytesTotal: number;
+  tensorsLeft: number;
+}
+
+const TENSORS_PER_REQUEST = 512;
+
+export class Scan {
+  /** False when the person has stopped it: only the selected tensor is read then. */
+  readonly running = signal(true);
+  /** Why reading has stopped by itself; empty when it has not. */
+  readonly trouble = signal("");
+  readonly progress: ReadonlySignal<Progress> = computed(() => {
+    const { tensors } = this.manifest.value;
+    const progress = { nbytesDone: this.nbytesInWork.value, nbytesTotal: 0, tensorsLeft: 0 };
+    this.version.value;
+    for (let tensor = 0; tensor < tensors.name.length; tensor++) {
+      if (!this.isReadable(tensor)) continue;
+      const nbytes = tensors.nbytes[tensor] ?? 0;
+      progress.nbytesTotal += nbytes;
+      if (this.isSettled(tensor)) progress.nbytesDone += nbytes;
+      else progress.tensorsLeft += 1;
+    }
+    return progress;
+  });
+
+  private readonly sketches = new Map<number, Sketched>();
+  private readonly failures = new Map<number, string>();
+  /** Raised whenever sketches or failures change. */
+  private readonly version: Signal<number> = signal(0);
+  private readonly nbytesInWork: Signal<number> = signal(0);
+  private inView: readonly number[] = [];
+  private isPulling = false;
+  private readonly stopWaiting: () => void;
+
+  /** `selected` is read before everything else. */
+  constructor(
+    private readonly link: Link,
+    private readonly manifest: ReadonlySignal<Manifest>,
+    private readonly selected: ReadonlySignal<number>,
+  ) {
+    this.stopWaiting = effect(() => {
+      if (this.link.presence.value === "online") void this.pull();
+    });
+  }
+
+  /** The tensor that holds the bytes: the same one, or the one that it is an alias of. */
+  original(tensor: number): number {
+    const alias = this.manifest.value.tensors.alias_of[tensor] ?? -1;
+    return alias < 0 ? tensor : alias;
+  }
+
+  sketchOf(tensor: number): Sketched | null {
+    this.version.value;
+    return this.sketches.get(this.original(tensor)) ?? null;
+  }
+
+  /** Why a tensor cannot be shown; empty when nothing is known against it. */
+  troubleOf(tensor: number): string {
+    this.version.value;
+    const { note, readable } = this.manifest.value.tensors;
+    const failure = this.failures.get(this.original(tensor));
+    if (failure !== undefined) return failure;
+    return readable[tensor] === false ? note[tensor] || "This tensor is listed only." : "";
+  }
+
+  /** Tell which tensors are on screen: they are read before the rest. */
+  look(tensors: readonly number[]): void {
+    this.inView = tensors;
+    void this.pull();
+  }
+
+  stop(): void {
+    this.running.value = false;
+    this.nbytesInWork.value = 0;
+    this.link.ask("cancel").catch(() => {});
+  }
+
+  resume(): void {
+    this.trouble.value = "";
+    this.running.value = true;
+    void this.pull();
+  }
+
+  /** Forget everything: another model is open. */
+  forget(): void {
+    this.sketches.clear();
+    this.failures.clear();
+    this.nbytesInWork.value = 0;
+    this.version.value += 1;
+  }
+
+  /** Take in sketches that are stored with the model: a header's length in 8 bytes, the header, the payload. */
+  adopt(packed: Uint8Array): void {
+    if (packed.length < 8) return;
+    try {
+      const end = 8 + new DataView(packed.buffer, packed.byteOffset).getUint32(0, true);
+      const header = new TextDecoder().decode(packed.subarray(8, end));
+      const pack = JSON.parse(header) as SketchPack;
+      if (pack.revision !== this.manifest.value.revision) return;
+      const payload = packed.subarray(end);
+      for (const entry of pack.sketches) this.sketches.set(entry.tensor, { entry, payload });
+      this.version.value += 1;
+    } catch (error) {
+      this.trouble.value = `The stored distributions cannot be read: ${String(error)}`;
+    }
+  }
+
+  /** Ask for pieces of work, one after the other, until nothing is wanted. */
+  async pull(): Promise<void> {
+    if (this.isPulling) return;
+    this.isPulling = true;
+    try {
+      for (let tensors = this.wanted(); tensors.length > 0; tensors = this.wanted()) {
+        const presence = this.link.presence.peek();
+        if (presence !== "online" && presence !== "busy") break;
+        this.integrate(await this.link.ask<ScanReply>("scan", { tensors }));
+      }
+    } catch (error) {
+      // Without a kernel the link says so, and pulling goes on when it is back.
+      if (this.link.presence.peek() === "online") {
+        this.trouble.value = String(error instanceof Error ? error.message : error);
+        this.running.value = false;
+      }
+    } finally {
+      this.isPulling = false;
+    }
+  }
+
+  dispose(): void {
+    this.stopWaiting();
+  }
+
+  private integrate({ reply, payload }: { reply: ScanReply; payload: Uint8Array }): void {
+    batch(() => {
+      for (const entry of reply.sketches) this.sketches.set(entry.tensor, { entry, payload });
+      for (const { tensor, reason } of reply.failed) this.failures.set(tensor, reason);
+      const { nbytes, parameters } = this.manifest.peek().tensors;
+      const share = reply.elements_done / Math.max(parameters[reply.in_work] ?? 1, 1);
+      const isWanted = this.running.peek() || reply.in_work === this.original(this.selected.peek());
+      this.nbytesInWork.value = isWanted ? share * (nbytes[reply.in_work] ?? 0) : 0;
+      this.version.value += 1;
+    });
+  }
+
+  /** The tensors to read next: the selected one, those in view, then the rest. */
+  private wanted(): number[] {
+    const wanted = new Set<number>();
+    const want = (tensor: number) => {
+      if (this.isReadable(tensor) && !this.isSettled(tensor)) wanted.add(tensor);
+    };
+    want(this.original(this.selected.peek()));
+    if (!this.running.peek()) return this.trouble.peek() === "" ? [...wanted] : [];
+    this.inView.forEach(want);
+    const { length } = this.manifest.peek().tensors.name;
+    for (let tensor = 0; tensor < length && wanted.size < TENSORS_PER_REQUEST; tensor++)
+      want(tensor);
+    return [...wanted].slice(0, TENSORS_PER_REQUEST);
+  }
+
+  private isSettled(tensor: number): boolean {
+    return this.sketches.has(tensor) || this.failures.has(tensor);
+  }
+
+  private isReadable(tensor: number): boolean {
+    const { alias_of, readable } = this.manifest.peek().tensors;
+    return readable[tensor] === true && alias_of[tensor] === -1;
+  }
+}
