@@ -6,6 +6,7 @@ from dataclasses import replace
 import ml_dtypes
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from models import model, plain, quantized
@@ -125,3 +126,42 @@ def test_a_scale_that_is_no_good_shows_in_the_values(scale, nan, infinite):
         infinite,
     )
     assert (tensor.affine_map() is None) == (not np.isfinite(scale))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("scale", [0.05, 1 / 3, 1e-40])
+def test_values_equal_what_torch_dequantizes_also_for_scales_that_float32_does_not_hold(scale):
+    codes = np.arange(-128, 128, dtype=np.int8)
+    record = quantized("a", codes, 1)
+    exact = replace(record.quant, scale_storage=Storage.of(np.array([scale])))
+    tensor = model(replace(record, quant=exact)).tensors["a"]
+    quantize = torch._make_per_tensor_quantized_tensor
+    expected = quantize(torch.from_numpy(codes), scale, 0).dequantize().numpy()
+    np.testing.assert_array_equal(tensor.values(), expected)
+    one_map = tensor.affine_map()
+    np.testing.assert_array_equal((codes * one_map.scale).astype(np.float32), expected)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_values_equal_what_torch_dequantizes_with_float_zero_points():
+    rng = np.random.default_rng(8)
+    weight = torch.from_numpy(rng.standard_normal((6, 50)).astype(np.float32))
+    scales, zero_points = torch.rand(6) / 100, torch.randn(6) * 20
+    made = torch.quantize_per_channel(weight, scales, zero_points, 0, torch.quint8)
+    record = quantized("a", made.int_repr().numpy(), np.ones(6), block_shape=(1, 50))
+    exact = replace(
+        record.quant,
+        scale_storage=Storage.of(made.q_per_channel_scales().numpy().reshape(6, 1)),
+        zero_point_storage=Storage.of(made.q_per_channel_zero_points().numpy().reshape(6, 1)),
+    )
+    tensor = model(replace(record, quant=exact)).tensors["a"]
+    assert exact.zero_point.dtype.kind == "f"
+    np.testing.assert_array_equal(tensor.values(), made.dequantize().numpy())
+
+
+def test_a_scale_beyond_float32_is_infinite():
+    record = quantized("a", np.array([1], np.int8), 1)
+    huge = replace(record.quant, scale_storage=Storage.of(np.array([1e300])))
+    tensor = model(replace(record, quant=huge)).tensors["a"]
+    assert tensor.stats().positive_infinity == 1
+    assert tensor.affine_map() is None

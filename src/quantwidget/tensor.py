@@ -130,9 +130,11 @@ class TensorRef(TensorRecord):
         quant = self.quant
         if quant is None or quant.kind != "affine" or quant.granularity != "per_tensor" or quant.scale is None:
             return None
-        scale, zero_point, offset = (
-            0.0 if parameter is None else float(parameter.astype(np.float64).reshape(-1)[0])
-            for parameter in (quant.scale, quant.zero_point, quant.offset)
+        with np.errstate(over="ignore"):
+            scale = float(quant.scale.reshape(-1)[0].astype(np.float32))
+        zero_point, offset = (
+            0.0 if parameter is None else float(parameter.reshape(-1)[0])
+            for parameter in (quant.zero_point, quant.offset)
         )
         if not all(math.isfinite(number) for number in (scale, zero_point, offset)):
             return None

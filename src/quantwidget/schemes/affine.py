@@ -28,20 +28,27 @@ def codes(record: TensorRecord, region: Region) -> npt.NDArray[np.generic]:
 
 
 def values(record: TensorRecord, region: Region, codes: npt.NDArray[np.generic] | None) -> npt.NDArray[np.generic]:
-    """Compute values in float64 and round them once, to float32."""
+    """Compute values with float32 scales in float64, and round them once, to float32.
+
+    So do torch and ONNX Runtime, although torch stores its scales as float64. Where the zero point is a float, torch
+    rounds after each step, and so does this.
+    """
     quant = record.quant
     if quant is None or quant.scale is None or codes is None:
         message = f"{record.name} has no codes or no scale"
         raise ValueError(message)
-    result = codes.astype(np.float64)
+    zero_point, offset = quant.zero_point, quant.offset
+    rounds_each_step = zero_point is not None and zero_point.dtype.kind == "f"
+    step = np.dtype(np.float32 if rounds_each_step else np.float64)
+
+    def of_each(parameter: npt.NDArray[np.generic]) -> npt.NDArray[np.floating]:
+        return spread(parameter, quant.block_shape, region).astype(step)
+
     # A scale from a file may be infinite, NaN or too large for float32: the values then say so.
     with np.errstate(over="ignore", invalid="ignore"):
-        if quant.zero_point is not None:
-            result -= spread(quant.zero_point, quant.block_shape, region)
-        result *= spread(quant.scale, quant.block_shape, region)
-        if quant.offset is not None:
-            result += spread(quant.offset, quant.block_shape, region)
-        return result.astype(np.float32)
+        steps = codes.astype(step) if zero_point is None else codes.astype(step) - of_each(zero_point)
+        scaled = steps * of_each(quant.scale.astype(np.float32))
+        return (scaled if offset is None else scaled + of_each(offset)).astype(np.float32)
 
 
 def spread(parameter: npt.NDArray[np.generic], block_shape: tuple[int, ...], region: Region) -> npt.NDArray[np.float64]:
