@@ -48,7 +48,8 @@ def values(record: TensorRecord, region: Region, codes: npt.NDArray[np.generic] 
     with np.errstate(over="ignore", invalid="ignore"):
         steps = codes.astype(step) if zero_point is None else codes.astype(step) - of_each(zero_point)
         scaled = steps * of_each(quant.scale.astype(np.float32))
-        return (scaled if offset is None else scaled + of_each(offset)).astype(np.float32)
+        result: npt.NDArray[np.float32] = (scaled if offset is None else scaled + of_each(offset)).astype(np.float32)
+        return result
 
 
 def spread(parameter: npt.NDArray[np.generic], block_shape: tuple[int, ...], region: Region) -> npt.NDArray[np.float64]:
