@@ -32,11 +32,12 @@ export function RangeRow({ store }: { store: Store }) {
         <button
           type="button"
           class="qw-link"
+          title="Back to mean ± std"
           onClick={() => {
             store.range.chosen.value = null;
           }}
         >
-          reset to mean ± std
+          reset
         </button>
       )}
     </div>

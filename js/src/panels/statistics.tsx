@@ -5,6 +5,7 @@ import { statisticsIn } from "../model/histogram";
 import type { Store } from "../model/store";
 import type { Extent } from "../wire";
 
+const EXTENT_DIGITS = 4;
 /** A longer number takes two columns. */
 const WIDE_CHARACTERS = 14;
 
@@ -71,5 +72,5 @@ export function StatisticsPanel({ store }: { store: Store }) {
 function extent({ minimum, maximum, count: scales }: Extent): string {
   return minimum === maximum
     ? `${measure(minimum)}${scales > 1 ? ` (all ${count(scales)})` : ""}`
-    : `${measure(minimum)} to ${measure(maximum)} (${count(scales)})`;
+    : `${measure(minimum, EXTENT_DIGITS)} to ${measure(maximum, EXTENT_DIGITS)} (${count(scales)})`;
 }
