@@ -12,6 +12,8 @@ import type { Space } from "../wire";
 const MARGIN = { top: 10, right: 12, bottom: 24, left: 52 };
 /** The first and last bar keep clear of the axis. */
 const INSET = 5;
+/** The tallest bar stays below the top by this much. */
+const HEADROOM = 1.05;
 const EDGE_GRIP = 5;
 const CLICK_WIDTH = 3;
 /** A logarithmic axis starts below one element, so that one element has a height. */
@@ -53,7 +55,7 @@ export function Chart({ store, drawn }: { store: Store; drawn: Histogram }) {
   let tallest = 0;
   for (const one of counts) tallest = Math.max(tallest, one);
   const unit = store.inPercent.value ? 100 / Math.max(drawn.total, 1) : 1;
-  const y = countScale(store.logarithmic.value, tallest, unit, [baseline, MARGIN.top]);
+  const y = countScale(store.logarithmic.value, tallest * HEADROOM, unit, [baseline, MARGIN.top]);
   const range = store.range.shown.value;
   // On codes the area covers whole bars: those of the codes that are counted.
   const half = store.shownSpace.value === "codes" ? 0.5 : 0;
@@ -87,6 +89,7 @@ export function Chart({ store, drawn }: { store: Store; drawn: Histogram }) {
     if (held === null) return;
     if (!held.moved && Math.abs(pixel - held.startX) < CLICK_WIDTH) return;
     held.moved = true;
+    hovered.value = -1;
     store.range.chosen.value = snapped(store.shownSpace.value, held.from, x.from(pixel));
   };
   const onPointerUp = () => {
@@ -241,11 +244,11 @@ function countScale(
   return { ...scale, ticks: logScale([LOG_FLOOR * unit, tallest * unit], ends).ticks };
 }
 
-/** The dragged range; on codes it takes whole codes. */
+/** The dragged range; on codes it goes from the bar at one end to the bar at the other. */
 function snapped(space: Space, one: number, other: number): Range {
   const [low, high] = one < other ? [one, other] : [other, one];
   if (space !== "codes") return { low, high };
-  return { low: Math.ceil(low), high: Math.max(Math.ceil(low), Math.floor(high)) };
+  return { low: Math.round(low), high: Math.round(high) };
 }
 
 function binAt(edges: Float64Array, number: number): number {

@@ -1,4 +1,5 @@
 // The range of the selected tensor: its two ends, and how much of the tensor lies between them.
+import { useSignal } from "@preact/signals";
 import { count, measure, percent } from "../model/format";
 import type { Range } from "../model/range";
 import type { Store } from "../model/store";
@@ -44,31 +45,36 @@ export function RangeRow({ store }: { store: Store }) {
   );
 }
 
-function Bound({
-  label,
-  number,
-  onSet,
-}: {
-  label: string;
-  number: number;
-  onSet(bound: number): void;
-}) {
+function Bound({ label, number, onSet }: BoundProps) {
+  /** What is being typed; it stays though the number beside it changes. */
+  const draft = useSignal<string | null>(null);
+  const commit = () => {
+    const text = draft.value?.trim() ?? "";
+    const typed = Number(text.replace("−", "-").replace(",", "."));
+    draft.value = null;
+    if (text !== "" && Number.isFinite(typed)) onSet(typed);
+  };
   return (
     <input
       class="qw-bound"
       type="text"
       inputMode="decimal"
       aria-label={label}
-      value={measure(number)}
+      value={draft.value ?? measure(number)}
+      onInput={(event) => {
+        draft.value = event.currentTarget.value;
+      }}
       onKeyDown={(event) => {
         if (event.key === "Enter") event.currentTarget.blur();
+        if (event.key === "Escape") draft.value = null;
       }}
-      onChange={(event) => {
-        const text = event.currentTarget.value.trim();
-        const typed = text === "" ? Number.NaN : Number(text.replace("−", "-").replace(",", "."));
-        if (Number.isFinite(typed)) onSet(typed);
-        else event.currentTarget.value = measure(number);
-      }}
+      onBlur={commit}
     />
   );
+}
+
+interface BoundProps {
+  label: string;
+  number: number;
+  onSet(bound: number): void;
 }
