@@ -194,27 +194,29 @@ class Storage:
 
     def __post_init__(self) -> None:
         """Check that every element lies inside the source."""
-        if any(length < 0 for length in self.shape) or self.offset < 0:
-            message = f"shape {list(self.shape)} at byte {self.offset} has a negative size"
+        shape, strides, dtype = self.shape, self.strides, self.dtype
+        if self.offset < 0 or min(shape, default=0) < 0:
+            message = f"shape {list(shape)} at byte {self.offset} has a negative size"
             raise CorruptModelError(message)
-        if self.strides is not None and (len(self.strides) != len(self.shape) or self.dtype.is_packed):
-            message = f"strides {list(self.strides)} do not fit shape {list(self.shape)} of {self.dtype.name}"
+        if strides is not None and (len(strides) != len(shape) or dtype.is_packed):
+            message = f"strides {list(strides)} do not fit shape {list(shape)} of {dtype.name}"
             raise CorruptModelError(message)
-        if self.size == 0:
+        size = math.prod(shape)
+        if size == 0:
             return
-        if self.strides is None:
-            first, last = 0, self.dtype.nbytes(self.size)
+        if strides is None:
+            first, last = 0, dtype.nbytes(size)
         else:
-            itemsize = self.dtype.numpy.itemsize
-            reach = [(length - 1) * stride for length, stride in zip(self.shape, self.strides, strict=True)]
+            itemsize = dtype.numpy.itemsize
+            reach = [(length - 1) * stride for length, stride in zip(shape, strides, strict=True)]
             first = sum(min(0, step) for step in reach) * itemsize
             last = (sum(max(0, step) for step in reach) + 1) * itemsize
-            if self.size > max((last - first) // itemsize, MAX_ELEMENTS_BEYOND_STORAGE):
-                message = f"a view of shape {list(self.shape)} shows far more elements than the file stores"
+            if size > max((last - first) // itemsize, MAX_ELEMENTS_BEYOND_STORAGE):
+                message = f"a view of shape {list(shape)} shows far more elements than the file stores"
                 raise CorruptModelError(message)
         if self.offset + first < 0 or self.offset + last > self.source.nbytes:
             message = (
-                f"shape {list(self.shape)} of {self.dtype.name} reaches from byte {self.offset + first} to "
+                f"shape {list(shape)} of {dtype.name} reaches from byte {self.offset + first} to "
                 f"{self.offset + last} of a storage of {self.source.nbytes} bytes"
             )
             raise CorruptModelError(message)

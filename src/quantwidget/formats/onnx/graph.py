@@ -217,8 +217,9 @@ class Graph:
             for entry in graph.quantization_annotation
         }
         for tensor in graph.initializer:
-            note = f"the graph says: {annotations[tensor.name]}" if annotations.get(tensor.name) else ""
-            self._add(scope, Constant((scope.number, tensor.name), path + tensor.name, tensor, annotation=note))
+            name = tensor.name
+            note = f"the graph says: {annotations[name]}" if annotations.get(name) else ""
+            self._add(scope, Constant((scope.number, name), path + name, tensor, annotation=note))
         for sparse in graph.sparse_initializer:
             self._add_sparse(scope, sparse.values.name, sparse)
         self._add_nodes(graph.node, scope)
@@ -234,8 +235,9 @@ class Graph:
         for proto in protos:
             scope.names.update(proto.output)
         for proto in protos:
-            op = proto.op_type
-            domain = "" if proto.domain in ONNX_DOMAINS else proto.domain
+            op, domain = proto.op_type, proto.domain
+            if domain in ONNX_DOMAINS:
+                domain = ""
             if op == "Constant" and not domain:
                 self._add_constant_node(proto, scope)
                 continue

@@ -190,7 +190,7 @@ class _Walk:
             field = self._field(at, stop)
             fields.append(field)
             at = field[-1]
-        counts = Counter(number for number, *_ in fields)
+        counts = Counter([field[0] for field in fields])
         taken: dict[int, Extent] = {}
         parts: list[bytes | memoryview] = []
         for number, wire, begin, body, end in fields:

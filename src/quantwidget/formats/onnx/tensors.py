@@ -51,7 +51,10 @@ DTYPE_NAMES: dict[int, str] = {
 }
 """``TensorProto.data_type`` to a key of `DTYPES`."""
 
-_NEWER_WORDS = {23: "FLOAT4E2M1", 24: "FLOAT8E8M0", 25: "UINT2", 26: "INT2", 27: "FLOAT6E2M3", 28: "FLOAT6E3M2"}
+_WORDS: dict[int, str] = {
+    **{number: word for word, number in TensorProto.DataType.items()},
+    **{23: "FLOAT4E2M1", 24: "FLOAT8E8M0", 25: "UINT2", 26: "INT2", 27: "FLOAT6E2M3", 28: "FLOAT6E3M2"},
+}
 
 _FIELD_NUMBERS = {"float_data": 4, "int32_data": 5, "int64_data": 7, "double_data": 10, "uint64_data": 11}
 
@@ -102,14 +105,15 @@ class TensorReader:
 
     def read(self, tensor: TensorProto) -> StoredTensor:
         """Describe a tensor; what is wrong with it is told in its note and never raised."""
-        word = type_word(tensor.data_type)
-        dtype = DTYPES.get(DTYPE_NAMES.get(tensor.data_type, ""))
+        data_type = tensor.data_type
+        word = type_word(data_type)
+        dtype = DTYPES.get(DTYPE_NAMES.get(data_type, ""))
         name = dtype.name if dtype else word.lower()
-        problem = _shape_problem(tensor)
+        shape = tuple(tensor.dims)
+        problem = _shape_problem(shape)
         if problem:
             return StoredTensor(dtype=name, storage_dtype=word, shape=(), note=problem)
-        shape = tuple(tensor.dims)
-        if tensor.data_type == TensorProto.STRING:
+        if data_type == TensorProto.STRING:
             nbytes = self._string_bytes(tensor)
             return StoredTensor(dtype=name, storage_dtype=word, shape=shape, nbytes=nbytes, note="text, not numbers")
         if dtype is None:
@@ -136,9 +140,10 @@ class TensorReader:
 
     def _inline(self, tensor: TensorProto, dtype: DType, needed: int) -> tuple[ByteSource, int]:
         """Find elements inside the model file, and the bytes that they take in it."""
-        taken = self._model.extents_of(tensor.raw_data)
+        raw_data = tensor.raw_data
+        taken = self._model.extents_of(raw_data)
         if taken is None and tensor.HasField("raw_data"):
-            return HeldBytes(tensor.raw_data), len(tensor.raw_data)
+            return HeldBytes(raw_data), len(raw_data)
         if taken and RAW_DATA in taken:
             return self._slice(taken[RAW_DATA]), taken[RAW_DATA].nbytes
         field, width = _typed_field(dtype)
@@ -160,12 +165,7 @@ class TensorReader:
 
 def type_word(data_type: int) -> str:
     """``onnx.proto``'s name of an element type, or ``"type 77"`` for an unknown number."""
-    if data_type in _NEWER_WORDS:
-        return _NEWER_WORDS[data_type]
-    try:
-        return str(TensorProto.DataType.Name(data_type))
-    except ValueError:
-        return f"type {data_type}"
+    return _WORDS.get(data_type) or f"type {data_type}"
 
 
 _KINDS = {"float_data": "f", "double_data": "f", "int32_data": "u", "int64_data": "u", "uint64_data": "u"}
@@ -188,11 +188,11 @@ def _typed_field(dtype: DType) -> tuple[str, int]:
     return "int32_data", dtype.numpy.itemsize
 
 
-def _shape_problem(tensor: TensorProto) -> str:
-    if len(tensor.dims) > MAX_DIMENSIONS:
-        return f"a shape of {len(tensor.dims)} dimensions is not read, {MAX_DIMENSIONS} is the limit"
-    if any(length < 0 for length in tensor.dims):
-        return f"the shape {list(tensor.dims)} has a negative dimension"
-    if math.prod(max(length, 1) for length in tensor.dims) > MAX_ELEMENTS:
-        return f"the shape {list(tensor.dims)} has more elements than any file"
+def _shape_problem(shape: tuple[int, ...]) -> str:
+    if len(shape) > MAX_DIMENSIONS:
+        return f"a shape of {len(shape)} dimensions is not read, {MAX_DIMENSIONS} is the limit"
+    if min(shape, default=0) < 0:
+        return f"the shape {list(shape)} has a negative dimension"
+    if math.prod(length or 1 for length in shape) > MAX_ELEMENTS:
+        return f"the shape {list(shape)} has more elements than any file"
     return ""

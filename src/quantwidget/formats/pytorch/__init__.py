@@ -14,6 +14,7 @@ from quantwidget.record import ModelRecord
 from quantwidget.storage import MappedFile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from quantwidget.formats.pytorch.inert import Name
@@ -97,16 +98,16 @@ def _read_archive(archive: Archive) -> ModelRecord:
         named = {f"c{number}": node for number, node in enumerate(constants)} if isinstance(constants, tuple) else {}
         checkpoint.add(named, _Folder(archive, "constants"), "constants", "CONSTANTS")
         names |= reader.names
-    return _record(checkpoint, names, {"archive version": archive.text("version")})
+    return _record(checkpoint, names.values(), {"archive version": archive.text("version")})
 
 
 def _read_stream(stream: LegacyStream) -> ModelRecord:
     checkpoint = Checkpoint()
     checkpoint.add(stream.root, stream, "stream")
-    return _record(checkpoint, stream.names, {"archive version": "stream of torch before 1.6"})
+    return _record(checkpoint, stream.names.values(), {"archive version": "stream of torch before 1.6"})
 
 
-def _record(checkpoint: Checkpoint, names: dict[Name, None], facts: dict[str, str]) -> ModelRecord:
+def _record(checkpoint: Checkpoint, names: Iterable[Name], facts: dict[str, str]) -> ModelRecord:
     tensors = checkpoint.records()
     classes = [name.path for name in names if not (name.module in _PLUMBING or name.name.startswith("_rebuild_"))]
     more = [f"and {len(classes) - MAX_NAMES_SHOWN} more"] if len(classes) > MAX_NAMES_SHOWN else []

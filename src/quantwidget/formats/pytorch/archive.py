@@ -7,12 +7,16 @@ and 4.3.16 (end of the directory).
 from __future__ import annotations
 
 import struct
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from quantwidget.errors import CorruptModelError, UnsupportedFormatError
 from quantwidget.storage import InflatedBytes, SourceSlice
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from quantwidget.storage import ByteSource
 
 MAX_PICKLE = 256 << 20
@@ -116,12 +120,12 @@ class Archive:
         ------
         CorruptModelError
             There is no such entry or more than one, it is encrypted, packed in an unknown way or larger than
-            ``limit``, or its header lies outside the file.
+            ``limit``, or it lies outside the file.
         """
         name = self._folder + name
-        if name not in self._opened:
-            self._opened[name] = self._open(name)
-        source = self._opened[name]
+        source = self._opened.get(name)
+        if source is None:
+            source = self._opened[name] = self._open(name)
         if limit is not None and source.nbytes > limit:
             message = f"the entry {name!r:.80} takes {source.nbytes} bytes, more than the limit of {limit}"
             raise CorruptModelError(message)
@@ -137,15 +141,54 @@ class Archive:
             problem = "encrypted" if entry.flags & _ENCRYPTED else f"packed with method {entry.method}"
             message = f"the entry {name!r:.80} is {problem}, which cannot be read"
             raise CorruptModelError(message)
-        local = _LOCAL.unpack(self._source.view(entry.header, _LOCAL.size).tobytes())
+        if entry.method == _STORED:
+            return EntryBytes(self._source, entry.header, entry.size)
+        return InflatedBytes(EntryBytes(self._source, entry.header, entry.packed_size), entry.size)
+
+
+class EntryBytes:
+    """The bytes of one entry as they lie in the archive; its local header is read with the first of them.
+
+    Parameters
+    ----------
+    archive
+        The whole file.
+    header
+        Where the local header starts.
+    nbytes
+        Length after it.
+
+    Raises
+    ------
+    CorruptModelError
+        The entry does not lie inside the file. `view` raises it too when the local header is not where the directory
+        says, or so long that the bytes after it end outside the file.
+    """
+
+    def __init__(self, archive: ByteSource, header: int, nbytes: int) -> None:
+        if header + _LOCAL.size + nbytes > archive.nbytes:
+            message = f"an entry of {nbytes} bytes after byte {header} reaches outside the archive: it is cut off"
+            raise CorruptModelError(message)
+        self._archive, self._header, self._nbytes = archive, header, nbytes
+
+    @property
+    def nbytes(self) -> int:
+        """Length in bytes."""
+        return self._nbytes
+
+    def view(self, offset: int, nbytes: int) -> npt.NDArray[np.uint8]:
+        """Look at a range; see `quantwidget.storage.ByteSource.view`."""
+        return self._content.view(offset, nbytes)
+
+    @cached_property
+    def _content(self) -> SourceSlice:
+        local = _LOCAL.unpack(self._archive.view(self._header, _LOCAL.size).tobytes())
         if local[0] != _LOCAL_SIGNATURE:
-            message = f"the entry {name!r:.80} does not start where the directory says"
+            message = f"an entry of the archive does not start at byte {self._header}, where the directory says"
             raise CorruptModelError(message)
         name_length, extra_length = local[-2:]
-        start = entry.header + _LOCAL.size + name_length + extra_length
-        if entry.method == _STORED:
-            return SourceSlice(self._source, start, entry.size)
-        return InflatedBytes(SourceSlice(self._source, start, entry.packed_size), entry.size)
+        start = self._header + _LOCAL.size + name_length + extra_length
+        return SourceSlice(self._archive, start, self._nbytes)
 
 
 def _what_else(names: dict[str, Entry]) -> str:
@@ -164,8 +207,8 @@ def _directory(source: ByteSource) -> list[tuple[str, Entry]]:
     position = 0
     while position + _CENTRAL.size <= len(directory):
         fields = _CENTRAL.unpack_from(directory, position)
-        signature, flags, method, packed_size, size = (fields[index] for index in (0, 3, 4, 8, 9))
-        name_length, extra_length, comment_length, header = fields[10], fields[11], fields[12], fields[16]
+        signature, _, _, flags, method, _, _, _, packed_size, size, *lengths, _, _, _, header = fields
+        name_length, extra_length, comment_length = lengths
         if signature != _CENTRAL_SIGNATURE:
             break
         name_end = position + _CENTRAL.size + name_length

@@ -101,7 +101,7 @@ class Checkpoint:
         is_single = sum(bool(listed) for key, listed, _ in parts if key) == 1
         for key, listed, classes in parts:
             prefix = f"{key}." if key and not is_single else ""
-            self._listed += [_Listed(prefix + item.name, item.tensor, item.identity) for item in listed]
+            self._listed += [item._replace(name=prefix + item.name) for item in listed] if prefix else listed
             self.classes.update({(prefix + place).removesuffix("."): name for place, name in classes.items()})
 
     def records(self) -> tuple[TensorRecord, ...]:

@@ -36,10 +36,10 @@ class Name:
 
     module: str
     name: str
-    path: str = field(init=False)
+    path: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Join the path once: a name may be used a million times."""
+        """Join the path once: a name may be asked for it a million times."""
         object.__setattr__(self, "path", f"{self.module}.{self.name}")
 
 
@@ -68,7 +68,7 @@ class Call:
     entries: dict[object, object] | None = None
 
 
-@dataclass(frozen=True, eq=False, repr=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Persistent:
     """A reference to something outside the pickle; torch writes one for each storage.
 
@@ -91,6 +91,8 @@ class UnhashedKey:
 def callee_path(node: object) -> str:
     """Dotted path of what a `Call` would call; empty for anything else."""
     callee = node.callee if isinstance(node, Call) else None
+    if isinstance(callee, Name):
+        return callee.path
     if isinstance(callee, Persistent) and isinstance(callee.identity, tuple) and len(callee.identity) > 1:
         callee = callee.identity[1]  # torch before 1.6 wrapped module classes: ("module", class, file, source)
     return callee.path if isinstance(callee, Name) else ""

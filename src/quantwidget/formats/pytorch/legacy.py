@@ -63,7 +63,7 @@ class LegacyStream:
             _facts_about_the_system = reader.read()
             self.root = reader.read()
             keys = reader.read()
-        self.names: dict[Name, None] = reader.names
+        self.names: dict[tuple[str, str], Name] = reader.names
         self._sources: dict[str, ByteSource] = {}
         widths = _element_widths(reader.references)
         position = reader.position

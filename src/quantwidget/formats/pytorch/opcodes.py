@@ -1,4 +1,4 @@
-"""What each pickle opcode does to a `PickleReader`.
+"""What each pickle opcode does to a `Machine`.
 
 The opcodes are those of protocols 0 to 5, as the standard library's ``pickletools`` documents them. The ones that
 would import or call something leave a record of it.
@@ -7,17 +7,21 @@ would import or call something leave a record of it.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from quantwidget.errors import CorruptModelError
 from quantwidget.formats.pytorch.inert import Call
+from quantwidget.formats.pytorch.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from quantwidget.formats.pytorch.pickled import PickleReader
+    from quantwidget.formats.pytorch.inert import Name
 
-    Action = Callable[[PickleReader], None]
+    Action = Callable[[Machine], None]
+
+    Taking = Callable[[Machine, int], int]
+    """Told where its argument starts, it returns where the next opcode does."""
 
 STOP = ord(".")
 
@@ -25,7 +29,6 @@ NEWEST_PROTOCOL = 5
 
 MAX_NUMBER_LENGTH = 1024
 """Bytes or digits of one number: to read or show longer ones takes time that grows with the square of the length."""
-
 
 _MEMO_SIZE = 1 << 32
 
@@ -55,130 +58,127 @@ def _decimal(line: bytes) -> int | bool:
     return int(_checked_length(line).rstrip(b"L"))
 
 
-def _fixed(layout: str) -> Action:
-    number = struct.Struct(layout)
-    return lambda reader: reader.stack.append(reader.take_number(number))
-
-
-def _counted(layout: str, decode: Callable[[bytes], object]) -> Action:
-    length = struct.Struct(layout)
-    return lambda reader: reader.stack.append(decode(reader.take(reader.take_number(length))))
-
-
-def _line(decode: Callable[[bytes], object]) -> Action:
-    return lambda reader: reader.push(decode(reader.take_line()))
-
-
-def _tuple_of(count: int) -> Action:
-    def action(reader: PickleReader) -> None:
-        values = [reader.stack.pop() for _ in range(count)]
-        reader.push(tuple(reversed(values)))
-
-    return action
-
-
-def _recall(layout: str) -> Action:
-    index = struct.Struct(layout)
-    return lambda reader: reader.stack.append(reader.memo[reader.take_number(index)])
-
-
-def _remember(layout: str) -> Action:
-    index = struct.Struct(layout)
-
-    def action(reader: PickleReader) -> None:
-        reader.memo[reader.take_number(index)] = reader.stack[-1]
-
-    return action
-
-
-def _remember_by_text(reader: PickleReader) -> None:
-    index = _decimal(reader.take_line())
+def _memo_index(line: bytes) -> int:
+    index = _decimal(line)
     if not 0 <= index < _MEMO_SIZE:
         message = "the pickle keeps a value under a number that is out of range"
         raise CorruptModelError(message)
-    reader.memo[index] = reader.stack[-1]
+    return index
 
 
-def _remember_next(reader: PickleReader) -> None:
-    reader.memo[len(reader.memo)] = reader.stack[-1]
+def _number(layout: str, act: Callable[[Machine, Any], None] = Machine.push) -> Taking:
+    number = struct.Struct(layout)
+    width = number.size
+
+    def taking(machine: Machine, at: int) -> int:
+        act(machine, number.unpack_from(machine.content, at)[0])
+        return at + width
+
+    return taking
 
 
-def _drop_run(reader: PickleReader) -> None:
-    reader.pop_run()
+def _counted(layout: str, decode: Callable[[bytes], object]) -> Taking:
+    length = struct.Struct(layout)
+    width = length.size
+
+    def taking(machine: Machine, at: int) -> int:
+        start = at + width
+        stop = start + int(length.unpack_from(machine.content, at)[0])
+        machine.push(decode(machine.bytes_between(start, stop)))
+        return stop
+
+    return taking
 
 
-def _named(reader: PickleReader) -> None:
-    module, name = reader.take_line(), reader.take_line()
-    reader.push(reader.name(_text(module), _text(name)))
+def _line(decode: Callable[[bytes], Any], act: Callable[[Machine, Any], None] = Machine.push) -> Taking:
+    def taking(machine: Machine, at: int) -> int:
+        line = machine.line_at(at)
+        act(machine, decode(line))
+        return at + len(line) + 1
+
+    return taking
 
 
-def _named_from_stack(reader: PickleReader) -> None:
-    name, module = reader.stack.pop(), reader.stack.pop()
-    reader.push(reader.name(module, name))
+def _name(act: Callable[[Machine, Name], None]) -> Taking:
+    def taking(machine: Machine, at: int) -> int:
+        module = machine.line_at(at)
+        name = machine.line_at(at + len(module) + 1)
+        act(machine, machine.name(_text(module), _text(name)))
+        return at + len(module) + len(name) + 2
+
+    return taking
 
 
-def _call(reader: PickleReader) -> None:
-    args, callee = reader.stack.pop(), reader.stack.pop()
-    reader.push(Call(callee, args))
-
-
-def _call_with_keywords(reader: PickleReader) -> None:
-    keywords, args, callee = reader.stack.pop(), reader.stack.pop(), reader.stack.pop()
-    reader.push(Call(callee, args, entries=keywords if isinstance(keywords, dict) else None))
-
-
-def _call_run(reader: PickleReader) -> None:
-    callee, *args = reader.pop_run()
-    reader.push(Call(callee, tuple(args)))
-
-
-def _call_named(reader: PickleReader) -> None:
-    module, name = reader.take_line(), reader.take_line()
-    reader.push(Call(reader.name(_text(module), _text(name)), tuple(reader.pop_run())))
-
-
-def _set_entry(reader: PickleReader) -> None:
-    value, key = reader.stack.pop(), reader.stack.pop()
-    reader.set_entries([key, value])
-
-
-def _check_protocol(reader: PickleReader) -> None:
-    (version,) = reader.take(1)
+def _check_protocol(_machine: Machine, version: int) -> None:
     if version > NEWEST_PROTOCOL:
         message = f"the pickle has protocol {version}, and the newest known one is {NEWEST_PROTOCOL}"
         raise CorruptModelError(message)
 
 
+def _tuple_of(count: int) -> Action:
+    def action(machine: Machine) -> None:
+        stack = machine.stack
+        values = tuple(stack[-count:])
+        if len(values) != count:
+            message = f"the pickle makes a tuple of {count} values and has {len(values)}"
+            raise CorruptModelError(message)
+        stack[-count:] = [values]
+
+    return action
+
+
+def _new_dictionary(machine: Machine) -> None:
+    run = machine.pop_run()
+    machine.push({})
+    machine.set_entries(run)
+
+
+def _set_entry(machine: Machine) -> None:
+    value, key = machine.stack.pop(), machine.stack.pop()
+    machine.set_entries([key, value])
+
+
+def _named_from_stack(machine: Machine) -> None:
+    name, module = machine.stack.pop(), machine.stack.pop()
+    machine.push(machine.name(module, name))
+
+
+def _call(machine: Machine) -> None:
+    stack = machine.stack
+    args = stack.pop()
+    stack.append(Call(stack.pop(), args))
+
+
+def _call_with_keywords(machine: Machine) -> None:
+    keywords, args, callee = machine.stack.pop(), machine.stack.pop(), machine.stack.pop()
+    machine.push(Call(callee, args, entries=keywords if isinstance(keywords, dict) else None))
+
+
+def _call_run(machine: Machine) -> None:
+    callee, *args = machine.pop_run()
+    machine.push(Call(callee, tuple(args)))
+
+
+def _call_named(machine: Machine, callee: Name) -> None:
+    machine.push(Call(callee, tuple(machine.pop_run())))
+
+
 def _refused(what: str) -> Action:
-    def action(_reader: PickleReader) -> None:
+    def action(_machine: Machine) -> None:
         message = f"the pickle uses {what}, which is refused"
         raise CorruptModelError(message)
 
     return action
 
 
-def _skip_frame(reader: PickleReader) -> None:
-    reader.take(8)
-
-
-def _new_dictionary(reader: PickleReader) -> None:
-    run = reader.pop_run()
-    reader.push({})
-    reader.set_entries(run)
-
-
-ACTIONS: dict[int, Action] = {
-    ord(code): action
-    for code, action in {
-        # constants
-        b"N": lambda reader: reader.push(None),
-        b"\x88": lambda reader: reader.push(True),
-        b"\x89": lambda reader: reader.push(False),
+WITH_ARGUMENT: dict[int, Taking] = {
+    ord(code): taking
+    for code, taking in {
         # numbers
-        b"J": _fixed("<i"),
-        b"K": _fixed("<B"),
-        b"M": _fixed("<H"),
-        b"G": _fixed(">d"),
+        b"J": _number("<i"),
+        b"K": _number("<B"),
+        b"M": _number("<H"),
+        b"G": _number(">d"),
         b"\x8a": _counted("<B", _integer),
         b"\x8b": _counted("<i", _integer),
         b"I": _line(_decimal),
@@ -196,53 +196,67 @@ ACTIONS: dict[int, Action] = {
         b"C": _counted("<B", bytes),
         b"\x8e": _counted("<Q", bytes),
         b"\x96": _counted("<Q", bytes),
+        # the memo
+        b"g": _line(_decimal, Machine.recall),
+        b"h": _number("<B", Machine.recall),
+        b"j": _number("<I", Machine.recall),
+        b"p": _line(_memo_index, Machine.remember),
+        b"q": _number("<B", Machine.remember),
+        b"r": _number("<I", Machine.remember),
+        # names and calls, recorded
+        b"c": _name(Machine.push),
+        b"i": _name(_call_named),
+        b"P": _line(_python2_text, Machine.refer),
+        # framing
+        b"\x80": _number("<B", _check_protocol),
+        b"\x95": _number("<Q", lambda _machine, _length: None),
+    }.items()
+}
+"""Opcodes that are followed by an argument."""
+
+WITHOUT_ARGUMENT: dict[int, Action] = {
+    ord(code): action
+    for code, action in {
+        # constants
+        b"N": lambda machine: machine.push(None),
+        b"\x88": lambda machine: machine.push(True),
+        b"\x89": lambda machine: machine.push(False),
         # containers; a set is kept as a list
-        b")": lambda reader: reader.push(()),
-        b"]": lambda reader: reader.push([]),
-        b"}": lambda reader: reader.push({}),
-        b"\x8f": lambda reader: reader.push([]),
+        b")": lambda machine: machine.push(()),
+        b"]": lambda machine: machine.push([]),
+        b"}": lambda machine: machine.push({}),
+        b"\x8f": lambda machine: machine.push([]),
         b"\x85": _tuple_of(1),
         b"\x86": _tuple_of(2),
         b"\x87": _tuple_of(3),
-        b"t": lambda reader: reader.push(tuple(reader.pop_run())),
-        b"l": lambda reader: reader.push(reader.pop_run()),
-        b"\x91": lambda reader: reader.push(reader.pop_run()),
+        b"t": lambda machine: machine.push(tuple(machine.pop_run())),
+        b"l": lambda machine: machine.push(machine.pop_run()),
+        b"\x91": lambda machine: machine.push(machine.pop_run()),
         b"d": _new_dictionary,
-        b"a": lambda reader: reader.append([reader.stack.pop()]),
-        b"e": lambda reader: reader.append(reader.pop_run()),
-        b"\x90": lambda reader: reader.append(reader.pop_run()),
+        b"a": lambda machine: machine.append([machine.stack.pop()]),
+        b"e": lambda machine: machine.append(machine.pop_run()),
+        b"\x90": lambda machine: machine.append(machine.pop_run()),
         b"s": _set_entry,
-        b"u": lambda reader: reader.set_entries(reader.pop_run()),
+        b"u": lambda machine: machine.set_entries(machine.pop_run()),
         # the stack and the memo
-        b"(": lambda reader: reader.mark(),
-        b"0": lambda reader: reader.drop(),
-        b"1": _drop_run,
-        b"2": lambda reader: reader.push(reader.stack[-1]),
-        b"g": lambda reader: reader.push(reader.memo[_decimal(reader.take_line())]),
-        b"h": _recall("<B"),
-        b"j": _recall("<I"),
-        b"p": _remember_by_text,
-        b"q": _remember("<B"),
-        b"r": _remember("<I"),
-        b"\x94": _remember_next,
+        b"(": Machine.mark,
+        b"0": Machine.drop,
+        b"1": Machine.drop_run,
+        b"2": lambda machine: machine.push(machine.stack[-1]),
+        b"\x94": lambda machine: machine.remember(len(machine.memo)),
         # names and calls, recorded
-        b"c": _named,
         b"\x93": _named_from_stack,
         b"R": _call,
         b"\x81": _call,
         b"\x92": _call_with_keywords,
         b"o": _call_run,
-        b"i": _call_named,
-        b"b": lambda reader: reader.build(),
-        b"P": lambda reader: reader.refer(_python2_text(reader.take_line())),
-        b"Q": lambda reader: reader.refer(reader.stack.pop()),
+        b"b": Machine.build,
+        b"Q": lambda machine: machine.refer(machine.stack.pop()),
         b"\x82": _refused("the extension registry"),
         b"\x83": _refused("the extension registry"),
         b"\x84": _refused("the extension registry"),
         b"\x97": _refused("a buffer outside the file"),
         b"\x98": _refused("a buffer outside the file"),
-        # framing
-        b"\x80": _check_protocol,
-        b"\x95": _skip_frame,
     }.items()
 }
+"""Opcodes that find all they need on the stack, and those that are refused before their argument is looked at."""

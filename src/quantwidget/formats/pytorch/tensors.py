@@ -5,9 +5,8 @@ The argument lists are those of ``torch/_utils.py`` (``_rebuild_tensor_v2`` and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from quantwidget.dtypes import DTYPES
 from quantwidget.formats.pytorch.arrays import array_storage
@@ -35,12 +34,13 @@ VALUE_TYPE = "float32"
 UNKNOWN_TYPE = "unknown"
 
 _MOST_PARTS = 16
-_PLAIN = {"torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor_v3"}
+_TYPED = "torch._utils._rebuild_tensor_v3"
+_PLAIN = {"torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2", _TYPED}
+_FLAGS = ("conj", "neg")
 _QUANTIZED = "torch._utils._rebuild_qtensor"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tensor:
+class Tensor(NamedTuple):
     """A tensor as far as it is understood.
 
     Attributes
@@ -122,17 +122,17 @@ def _shown(view: View, storages: Storages, dtype: str = "", quant: QuantScheme |
 def _plain(node: Call, storages: Storages, source: str) -> Tensor:
     reference, offset, size, stride, *rest = arguments(node)
     # _rebuild_tensor_v3 adds the element type after requires_grad and the hooks; a dictionary of flags comes last.
-    is_typed = callee_path(node).endswith("_v3")
+    is_typed = callee_path(node) == _TYPED
     view = View.of(reference, offset, size, stride, type_word(rest[2]) if is_typed else "")
-    flags = rest[-1] if rest and isinstance(rest[-1], dict) else {}
-    flagged = [name for name in ("conj", "neg") if flags.get(name)]
     if view.word in CODE_TYPES:
         note = "quantized codes without their scale"
         return _opaque(view.shape, CODE_TYPES[view.word], source, note, word=view.word)
     tensor = _shown(view, storages)
-    if flagged:
-        note = f"its elements are stored without the {flagged[0]} operation that its view applies"
-        return replace(tensor, storage=None, note=note, identity=None)
+    flags = rest[-1] if rest and isinstance(rest[-1], dict) else {}
+    flag = next((name for name in _FLAGS if flags.get(name)), None) if flags else None
+    if flag is not None:
+        note = f"its elements are stored without the {flag} operation that its view applies"
+        return tensor._replace(storage=None, note=note, identity=None)
     return tensor
 
 
@@ -166,7 +166,7 @@ def _subclass(node: Call, storages: Storages, _source: str) -> Tensor:
     inner = _plain_parts(state.values() if isinstance(state, dict) else (), storages)
     words = [part.storage_dtype for part in inner if part.storage_dtype in DTYPES]
     tensor = _opaque(sizes(size), words[0] if words else "uint8", name, f"{name} is not decoded", word=name)
-    return replace(tensor, dtype=type_word(dtype), nbytes=sum(part.nbytes for part in inner))
+    return tensor._replace(dtype=type_word(dtype), nbytes=sum(part.nbytes for part in inner))
 
 
 def _plain_parts(nodes: Iterable[object], storages: Storages) -> list[Tensor]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from quantwidget.dtypes import DTYPES
 from quantwidget.formats.pytorch.inert import Call, Name, Persistent, arguments, callee_path
@@ -75,8 +74,7 @@ class Storages(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class StorageReference:
+class StorageReference(NamedTuple):
     """What a pickle says about a storage; the size that it states is not used.
 
     Attributes
@@ -106,7 +104,7 @@ class StorageReference:
             message = f"a {type(node).__name__} stands where a storage is expected"
             raise TypeError(message)
         kind, storage_type, key, _device, _count, *rest = node.identity[:6]
-        if kind != "storage" or not isinstance(storage_type, Name) or not isinstance(key, str | int):
+        if kind != "storage" or not isinstance(storage_type, Name) or not isinstance(key, (str, int)):
             message = "the reference to a storage is not understood"
             raise TypeError(message)
         if isinstance(key, str) and len(key) > _LONGEST_KEY:
@@ -118,8 +116,7 @@ class StorageReference:
         return cls(str(key), word, start)
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """A shape over the elements of a storage.
 
     Attributes
@@ -156,7 +153,7 @@ class View:
         if len(shape) != len(strides):
             message = f"there are {len(strides)} strides for {len(shape)} dimensions"
             raise ValueError(message)
-        used = tuple(step if length > 1 else 0 for length, step in zip(shape, strides, strict=True))
+        used = tuple([step if length > 1 else 0 for length, step in zip(shape, strides, strict=True)])
         return cls(origin.key, origin.start + integer(offset), shape, used, word or origin.word)
 
     @property
@@ -168,7 +165,7 @@ class View:
     def is_c_order(self) -> bool:
         """True when the elements lie one after the other, the last dimension first."""
         expected = 1
-        for length, step in zip(reversed(self.shape), reversed(self.strides), strict=True):
+        for length, step in zip(self.shape[::-1], self.strides[::-1], strict=True):
             if length > 1 and step != expected:
                 return False
             expected *= length
@@ -217,13 +214,13 @@ def sizes(node: object) -> tuple[int, ...]:
     """
     if isinstance(node, Call) and callee_path(node) == "torch.Size":
         (node,) = arguments(node)
-    if not isinstance(node, list | tuple):
+    if not isinstance(node, (tuple, list)):
         message = f"a {type(node).__name__} stands where a shape is expected"
         raise TypeError(message)
     if len(node) > MAX_DIMENSIONS:
         message = f"the tensor has {len(node)} dimensions, more than the limit of {MAX_DIMENSIONS}"
         raise ValueError(message)
-    return tuple(integer(length) for length in node)
+    return tuple([integer(length) for length in node])
 
 
 def type_word(node: object) -> str:

@@ -129,7 +129,7 @@ class Walk:
             yield from self._named(layer, role, tensor, holder.rpartition(".")[2])
 
     def _in_container(self, here: Found, node: object) -> Iterator[Found]:
-        if not isinstance(node, dict | list | tuple) or not self._may_work(len(node)):
+        if not isinstance(node, (dict, list, tuple)) or not self._may_work(len(node)):
             return
         for key, child in node.items() if isinstance(node, dict) else enumerate(node):
             if isinstance(child, _CONTAINERS) and not _is_empty(child):
@@ -157,7 +157,7 @@ class Walk:
         # Python 2 gave an OrderedDict its entries as a list of [key, value].
         if isinstance(pairs, list) and self._may_work(len(pairs)):
             for pair in pairs:
-                if isinstance(pair, list | tuple) and len(pair) == 2:  # noqa: PLR2004 - a key and a value
+                if isinstance(pair, (list, tuple)) and len(pair) == 2:  # noqa: PLR2004 - a key and a value
                     yield from self._named(here, pair[0], pair[1])
 
     def _in_module(self, here: Found, state: dict[object, object]) -> Iterator[Found]:
@@ -167,17 +167,17 @@ class Walk:
             rest = {key: child for key, child in state.items() if key not in _MODULE_PARTS}
             yield from self._in_container(Found(here.path, None, is_extra=True), rest)
 
-    def _named(self, parent: Found, key: object, node: object, holder: str = "") -> Iterator[Found]:
+    def _named(self, parent: Found, key: object, node: object, holder: str = "") -> tuple[Found, ...]:
         word = "(key)"  # other keys are not turned into text, which recurses as hashing does
-        if isinstance(key, str | int | float):
+        if isinstance(key, (str, int, float)):
             word = str(key)
         elif isinstance(key, bytes):
             word = key.decode("utf-8", "replace")
         if len(parent.path) + len(word) >= MAX_NAME:
             self.notes[f"tensors with names longer than {MAX_NAME} characters are left out"] = None
-        else:
-            is_extra = parent.is_extra or word == _REPEATED
-            yield Found(f"{parent.path}.{word}" if parent.path else word, node, holder, is_extra)
+            return ()
+        path = f"{parent.path}.{word}" if parent.path else word
+        return (Found(path, node, holder, parent.is_extra or word == _REPEATED),)
 
 
 def _is_empty(node: object) -> bool:
