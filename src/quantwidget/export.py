@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from html import escape
-from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,19 +38,19 @@ body {{ padding: 16px; }}
 """
 
 
-def static_text(name: str) -> str:
-    """Read one file of the built front end.
+def static_file(name: str) -> Path:
+    """Find one file of the built front end.
 
     Raises
     ------
     FileNotFoundError
         The front end has not been built; the message says how to.
     """
-    try:
-        return files("quantwidget").joinpath("static", name).read_text(encoding="utf-8")
-    except FileNotFoundError:
+    path = Path(__file__).parent / "static" / name
+    if not path.is_file():
         message = f"static/{name} is missing: run `make build` in the checkout, or install a released wheel"
-        raise FileNotFoundError(message) from None
+        raise FileNotFoundError(message)
+    return path
 
 
 def page_html(traits: Mapping[str, object], *, title: str) -> str:
@@ -67,9 +67,9 @@ def page_html(traits: Mapping[str, object], *, title: str) -> str:
     }
     return PAGE.format(
         title=escape(title),
-        css=static_text("widget.css"),
+        css=static_file("widget.css").read_text(encoding="utf-8"),
         state=json.dumps(state).replace("<", "\\u003c"),
-        script=static_text("page.js").replace("</script", "<\\/script"),
+        script=static_file("page.js").read_text(encoding="utf-8").replace("</script", "<\\/script"),
     )
 
 

@@ -13,7 +13,7 @@ import anywidget
 import traitlets
 
 from quantwidget import __version__
-from quantwidget.export import fallback_html, page_html, static_text
+from quantwidget.export import fallback_html, page_html, static_file
 from quantwidget.index import TensorIndex
 from quantwidget.manifest import manifest_of
 from quantwidget.opening import load_tensor_index
@@ -61,8 +61,8 @@ class QuantWidget(anywidget.AnyWidget):
         ``source`` is none of these.
     """
 
-    _esm = static_text("widget.js")
-    _css = static_text("widget.css")
+    _esm = static_file("widget.js")
+    _css = static_file("widget.css")
 
     _manifest = _owned_by_python(traitlets.Bytes())
     _sketches = _owned_by_python(traitlets.Bytes())

@@ -91,12 +91,14 @@ class Checkpoint:
         walk = Walk(notes=self.notes)
         seen: set[tuple[str, tuple[str, View] | None]] = set()
         parts: list[tuple[str, list[_Listed], dict[str, str]]] = []
-        for key, part in self._model_parts(root, walk).items():
+        models = self._model_parts(root, walk)
+        for key, part in models.items():
             walk.classes = {}
             listed = list(self._read(walk.tensors(part, path), storages, folder))
-            # A checkpoint often holds a module and its state_dict as well: the same names over the same bytes.
-            listed = [item for item in listed if item.identity is None or (item.name, item.identity) not in seen]
-            seen.update((item.name, item.identity) for item in listed)
+            if len(models) > 1:
+                # A checkpoint often holds a module and its state_dict as well: the same names over the same bytes.
+                listed = [item for item in listed if item.identity is None or (item.name, item.identity) not in seen]
+                seen.update((item.name, item.identity) for item in listed)
             parts.append((key, listed, walk.classes))
         is_single = sum(bool(listed) for key, listed, _ in parts if key) == 1
         for key, listed, classes in parts:
