@@ -99,6 +99,13 @@ def test_the_order_asked_for_is_the_order_of_work():
     assert [entry["tensor"] for entry in reply["sketches"]] == [2]
 
 
+def test_one_tensor_may_come_first_when_time_is_short():
+    numbers = np.arange(10, dtype=np.float32)
+    session = Session(model(*(plain(name, numbers) for name in "abc")), version="1", clock=itertools.count().__next__)
+    session.scan_for(0, first="b")
+    assert [entry.tensor for entry in session.pack(1 << 20)[0].sketches] == [1]
+
+
 def test_cancel_forgets_what_is_half_done():
     numbers = np.arange(2_000_000, dtype=np.float32)
     ticks = itertools.count()

@@ -12,7 +12,7 @@ from models import model, plain, quantized
 
 import quantwidget as qw
 from quantwidget import wire
-from quantwidget.export import fallback_html
+from quantwidget.export import fallback_html, static_file
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'\n"
 
@@ -110,6 +110,11 @@ def test_a_broken_file_gives_a_widget_that_says_why(tmp_path):
     assert "broken.onnx" in manifest["notes"][0]
     assert widget.tensor is None
     widget.close()
+
+
+def test_a_checkout_without_the_front_end_says_how_to_build_it():
+    with pytest.raises(FileNotFoundError, match=r"nothing\.js is missing: run `make build`"):
+        static_file("nothing.js")
 
 
 def test_an_unknown_source_is_refused():

@@ -153,10 +153,11 @@ class Session:
                 entries.append(entry)
         return wire.SketchPack(revision=self._revision, sketches=entries), payload.tobytes()
 
-    def scan_for(self, seconds: float) -> None:
-        """Sketch tensors in the order of the file for about this long."""
+    def scan_for(self, seconds: float, *, first: str | None = None) -> None:
+        """Sketch tensors for about this long: the one called ``first``, then the others in the order of the file."""
+        numbers = [number for number, name in enumerate(self.index.tensors) if name == first]
         with self._lock:
-            self._work(range(len(self._tensors)), self._clock() + seconds)
+            self._work([*numbers, *range(len(self._tensors))], self._clock() + seconds)
 
     def _hello(self, body: Mapping[str, Any]) -> tuple[wire.HelloReply, bytes]:
         reply = wire.HelloReply(
@@ -190,7 +191,7 @@ class Session:
         )
         return reply, payload.tobytes()
 
-    def _work(self, wanted: range | list[int], deadline: float) -> None:
+    def _work(self, wanted: list[int], deadline: float) -> None:
         for number in wanted:
             if number in self._sketches or number in self._failed:
                 continue

@@ -79,12 +79,13 @@ class QuantWidget(anywidget.AnyWidget):
     ) -> None:
         self._index = _opened(source)
         self._session = Session(self._index, version=__version__, revision=REVISION)
-        self._session.scan_for(EAGER_SECONDS)
+        selected = _first_weight(self._index)
+        self._session.scan_for(EAGER_SECONDS, first=selected)
         manifest = manifest_of(self._index, version=__version__, revision=REVISION)
         super().__init__(
             _manifest=zlib.compress(json.dumps(asdict(manifest)).encode()),
             _sketches=self._packed_sketches(),
-            selected=_first_weight(self._index),
+            selected=selected,
             theme=theme,
             height=height,
         )
