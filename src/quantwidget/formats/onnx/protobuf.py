@@ -127,9 +127,7 @@ class _Walk:
         if self._fields_left < 0:
             message = f"the graph has more than {MAX_FIELDS} entries"
             raise CorruptModelError(message)
-        key, body = self._data[at], at + 1
-        if key >= _CONTINUES:
-            key, body = self._varint(at, stop)
+        key, body = self._varint(at, stop)
         wire = key & 7
         if wire == _LENGTH:
             length, body = self._varint(body, stop)

@@ -16,6 +16,8 @@ from quantwidget.formats.onnx.varints import PackedVarints
 from quantwidget.storage import HeldBytes, SourceSlice, Storage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from quantwidget.storage import ByteSource, MappedFile
 
 MAX_DIMENSIONS = 32
@@ -53,7 +55,12 @@ DTYPE_NAMES: dict[int, str] = {
 
 _WORDS: dict[int, str] = {
     **{number: word for word, number in TensorProto.DataType.items()},
-    **{23: "FLOAT4E2M1", 24: "FLOAT8E8M0", 25: "UINT2", 26: "INT2", 27: "FLOAT6E2M3", 28: "FLOAT6E3M2"},
+    23: "FLOAT4E2M1",
+    24: "FLOAT8E8M0",
+    25: "UINT2",
+    26: "INT2",
+    27: "FLOAT6E2M3",
+    28: "FLOAT6E3M2",
 }
 
 _FIELD_NUMBERS = {"float_data": 4, "int32_data": 5, "int64_data": 7, "double_data": 10, "uint64_data": 11}
@@ -109,10 +116,11 @@ class TensorReader:
         word = type_word(data_type)
         dtype = DTYPES.get(DTYPE_NAMES.get(data_type, ""))
         name = dtype.name if dtype else word.lower()
-        shape = tuple(tensor.dims)
-        problem = _shape_problem(shape)
+        dims = tensor.dims
+        problem = _shape_problem(dims)
         if problem:
             return StoredTensor(dtype=name, storage_dtype=word, shape=(), note=problem)
+        shape = tuple(dims)
         if data_type == TensorProto.STRING:
             nbytes = self._string_bytes(tensor)
             return StoredTensor(dtype=name, storage_dtype=word, shape=shape, nbytes=nbytes, note="text, not numbers")
@@ -188,11 +196,11 @@ def _typed_field(dtype: DType) -> tuple[str, int]:
     return "int32_data", dtype.numpy.itemsize
 
 
-def _shape_problem(shape: tuple[int, ...]) -> str:
-    if len(shape) > MAX_DIMENSIONS:
-        return f"a shape of {len(shape)} dimensions is not read, {MAX_DIMENSIONS} is the limit"
-    if min(shape, default=0) < 0:
-        return f"the shape {list(shape)} has a negative dimension"
-    if math.prod(length or 1 for length in shape) > MAX_ELEMENTS:
-        return f"the shape {list(shape)} has more elements than any file"
+def _shape_problem(dims: Sequence[int]) -> str:
+    if len(dims) > MAX_DIMENSIONS:
+        return f"a shape of {len(dims)} dimensions is not read, {MAX_DIMENSIONS} is the limit"
+    if min(dims, default=0) < 0:
+        return f"the shape {list(dims)} has a negative dimension"
+    if math.prod(length or 1 for length in dims) > MAX_ELEMENTS:
+        return f"the shape {list(dims)} has more elements than any file"
     return ""

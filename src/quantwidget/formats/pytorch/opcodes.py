@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Action = Callable[[Machine], None]
 
     Taking = Callable[[Machine, int], int]
-    """Told where its argument starts, it returns where the next opcode does."""
+    """An action that is told where its argument starts, and returns where the next opcode does."""
 
 STOP = ord(".")
 
@@ -252,11 +252,8 @@ WITHOUT_ARGUMENT: dict[int, Action] = {
         b"o": _call_run,
         b"b": Machine.build,
         b"Q": lambda machine: machine.refer(machine.stack.pop()),
-        b"\x82": _refused("the extension registry"),
-        b"\x83": _refused("the extension registry"),
-        b"\x84": _refused("the extension registry"),
-        b"\x97": _refused("a buffer outside the file"),
-        b"\x98": _refused("a buffer outside the file"),
+        **dict.fromkeys((b"\x82", b"\x83", b"\x84"), _refused("the extension registry")),
+        **dict.fromkeys((b"\x97", b"\x98"), _refused("a buffer outside the file")),
     }.items()
 }
 """Opcodes that find all they need on the stack, and those that are refused before their argument is looked at."""

@@ -54,14 +54,12 @@ class PickleReader:
         """
         machine = Machine(self._content, self.names, self.references)
         content, at = self._content, self.position
-        take_argument = WITH_ARGUMENT.get
         try:
             for _ in range(MAX_OPCODES):
                 code = content[at]
                 at += 1
-                taking = take_argument(code)
-                if taking is not None:
-                    at = taking(machine, at)
+                if code in WITH_ARGUMENT:
+                    at = WITH_ARGUMENT[code](machine, at)
                 elif code != STOP:
                     WITHOUT_ARGUMENT[code](machine)
                 else:
