@@ -532,3 +532,17 @@ def test_memory_stays_small_for_a_large_storage(tmp_path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert tensors(path)["x"].storage.nbytes == 64 << 20
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20 << 10
+
+
+@pytest.mark.parametrize(("at", "damage"), [(0, b"XXXX"), (26, b"\xff\xff"), (28, b"\xff\xff")])
+def test_a_bad_local_header_is_refused_when_its_entry_is_read_and_hides_no_other(tmp_path, at, damage):
+    body = dict_of([(text("odd"), tensor(storage("1"))), GOOD])
+    path = archive(tmp_path / "model.pt", body, {"0": bytes(16), "1": bytes(16)})
+    header = next(info for info in zipfile.ZipFile(path).infolist() if info.filename == "a/data/1").header_offset
+    content = bytearray(path.read_bytes())
+    content[header + at : header + at + len(damage)] = damage
+    path.write_bytes(content)
+    found = tensors(path)
+    assert found["good"].storage.read().tolist() == [0, 0, 0, 0]
+    with pytest.raises(CorruptModelError):
+        found["odd"].storage.read()
