@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
@@ -61,7 +62,6 @@ def dequantizers(model):
 @pytest.mark.skipif(not FILES, reason=ABSENT)
 @pytest.mark.parametrize("path", FILES, ids=label)
 def test_dequantized_constants_are_what_onnxruntime_computes(path):
-    onnxruntime = pytest.importorskip("onnxruntime")
     model = onnx.load(path, load_external_data=False)
     found = {entry.name: entry for entry in open_file(path).tensors}
     options = onnxruntime.SessionOptions()

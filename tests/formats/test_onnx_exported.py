@@ -7,13 +7,12 @@ import warnings
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
+import torch
 from onnx_files import codes, dequantized
 
 from quantwidget.formats.onnx import open_file
-
-onnxruntime = pytest.importorskip("onnxruntime")
-torch = pytest.importorskip("torch")
 
 
 @pytest.fixture(scope="module")

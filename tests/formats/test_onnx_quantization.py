@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
@@ -236,7 +237,6 @@ def test_a_quantized_gemm_decodes_weight_and_bias(tmp_path, transposed):
 )
 @pytest.mark.parametrize("scale_shape", [(), (5,)])
 def test_contributed_matrix_products_decode_to_what_onnxruntime_multiplies_with(tmp_path, op, names, scale_shape):
-    onnxruntime = pytest.importorskip("onnxruntime")
     parts = [integers("int8", (3, 5)), scales(*scale_shape, name="ws"), constant("wz", np.zeros(scale_shape), "int8")]
     parts += [constant("a", np.eye(3) * 255, "uint8"), constant("as", 1 / 255)]
     made = model([helper.make_node(op, names, ["y"], domain="com.microsoft")], parts)

@@ -13,7 +13,8 @@ from torch_files import QUIET, assert_same, by_name, saved, scripted
 
 pytestmark = [pytest.mark.filterwarnings(line) for line in QUIET]
 
-ENGINES = ["fbgemm", "x86", "onednn", "qnnpack"]
+ENGINES = [engine for engine in torch.backends.quantized.supported_engines if engine != "none"]
+"""Those of this machine's processor: fbgemm, x86, onednn and qnnpack on a PC."""
 LAYERS = {
     "Conv1d": (lambda: nn.Conv1d(3, 4, 3), (2, 3, 9)),
     "Conv2d": (lambda: nn.Conv2d(3, 4, (3, 2)), (2, 3, 6, 6)),
@@ -37,18 +38,10 @@ class Wrapped(nn.Module):
         return self.dequant(self.relu(self.layer(self.quant(x))))
 
 
-def engine_or_skip(engine):
-    if engine not in torch.backends.quantized.supported_engines:
-        pytest.skip(f"this torch has no {engine}")
-    torch.backends.quantized.engine = engine
-
-
 def converted(kind, engine):
     """A statically quantized layer and an input for it."""
-    engine_or_skip(engine)
+    torch.backends.quantized.engine = engine
     make, shape = LAYERS[kind]
-    if (kind, engine) == ("Conv3d", "qnnpack"):
-        pytest.skip("torch cannot run this layer on this engine")
     model = Wrapped(make()).eval()
     model.qconfig = tq.get_default_qconfig(engine)
     if kind == "ConvTranspose2d":  # per channel needs axis 1 there, which its kernels lack
@@ -71,8 +64,11 @@ def assert_layer(record, path, layer):
         assert_same(tensors[f"{path}.bias"], layer.bias())
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize(
+    ("kind", "engine"),
+    # torch has no Conv3d for qnnpack.
+    [(kind, engine) for kind in LAYERS for engine in ENGINES if (kind, engine) != ("Conv3d", "qnnpack")],
+)
 def test_static_quantization_is_read_from_every_kind_of_file(tmp_path, kind, engine):
     model, example = converted(kind, engine)
     layer = model.layer
@@ -113,7 +109,7 @@ def test_activation_scales_stay_tensors_of_their_own(tmp_path):
 
 @pytest.mark.parametrize("dtype", [torch.qint8, torch.float16], ids=str)
 def test_dynamic_quantization_of_linear_and_recurrent_layers(tmp_path, dtype):
-    engine_or_skip("fbgemm")
+    torch.backends.quantized.engine = "fbgemm"
     model = nn.ModuleDict({"fc": nn.Linear(4, 3), "rnn": nn.LSTM(3, 2, bidirectional=True)})
     dynamic = tq.quantize_dynamic(model, {nn.Linear, nn.LSTM}, dtype=dtype)
     weight, bias = dynamic["fc"]._weight_bias()
@@ -202,7 +198,7 @@ def test_quantized_tensors_over_the_same_codes_are_aliases(tmp_path):
 def test_graph_mode_quantization_is_read_like_eager(tmp_path):
     from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx  # noqa: PLC0415 - warns when it is imported
 
-    engine_or_skip("fbgemm")
+    torch.backends.quantized.engine = "fbgemm"
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 5)).eval()
     example = torch.randn(1, 3, 6, 6)
     prepared = prepare_fx(copy.deepcopy(model), tq.get_default_qconfig_mapping("fbgemm"), (example,))
