@@ -212,3 +212,17 @@ def test_a_pack_keeps_to_its_budget(session):
     assert [entry.tensor for entry in small.sketches] == [0]
     assert len(payload) > 0
     assert len(session.pack(1 << 30)[0].sketches) == 2
+
+
+def test_a_count_that_failed_is_not_taken_for_a_count_of_nothing(session):
+    for _ in range(3):
+        assert ask(session, "count_range", tensor=2, space="values", low=0, high=1)[0]["op"] == "error"
+        assert ask(session, "count_range", tensor=1, space="codes", low=0, high=1)[0]["op"] == "error"
+
+
+def test_an_alias_is_read_as_the_tensor_that_holds_its_bytes():
+    numbers = np.arange(10, dtype=np.float32)
+    session = Session(model(plain("a", numbers), plain("b", numbers, alias_of="a")), version="1")
+    reply, _ = ask(session, "scan", tensors=[1, 0, 1])
+    assert [entry["tensor"] for entry in reply["sketches"]] == [0]
+    assert session.is_complete

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import zlib
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -9,9 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import quantwidget as qw
 from quantwidget.dtypes import DTYPES
 from quantwidget.errors import CorruptModelError
 from quantwidget.storage import HeldBytes, InflatedBytes, MappedFile, SourceSlice, Storage, regions
+
+MODEL = Path(__file__).parent.parent / "examples" / "models" / "resnet8.pt"
 
 shapes = st.lists(st.integers(0, 7), max_size=4).map(tuple)
 
@@ -99,6 +105,7 @@ def test_unaligned_bytes_are_copied_to_an_aligned_array():
         ((2,), 0, (1, 1)),
         ((1 << 62, 1 << 62), 0, None),
         ((1 << 40,), 0, (0,)),
+        ((0, 1 << 62, 1 << 62), 0, None),
     ],
 )
 def test_elements_outside_the_source_are_refused_when_the_storage_is_made(shape, offset, strides):
@@ -111,13 +118,63 @@ def test_an_expanded_view_reads_one_element_many_times():
     np.testing.assert_array_equal(storage.read(), np.full((2, 4), 1, np.float32))
 
 
-def test_a_file_that_has_become_shorter_is_refused(tmp_path):
+@pytest.mark.parametrize("content", [bytes(10), bytes(200), bytes([1]) * 100])
+def test_a_file_that_has_changed_is_refused(tmp_path, content):
     path = tmp_path / "weights"
     path.write_bytes(bytes(100))
-    mapped = MappedFile(path)
+    os.utime(path, ns=(0, 0))
+    file = MappedFile(path)
+    assert file.view(50, 10).tobytes() == bytes(10)
+    path.write_bytes(content)
+    with pytest.raises(CorruptModelError, match="has changed since it was opened"):
+        file.view(50, 10)
+
+
+def test_a_file_that_was_replaced_or_removed_can_still_be_read(tmp_path):
+    path = tmp_path / "weights"
+    path.write_bytes(bytes([1]) * 100)
+    file = MappedFile(path)
+    path.unlink()
     path.write_bytes(bytes(10))
-    with pytest.raises(CorruptModelError):
-        mapped.view(50, 10)
+    assert file.view(50, 10).tobytes() == bytes([1]) * 10
+
+
+def test_a_truncated_file_does_not_end_the_process(tmp_path):
+    shutil.copy(MODEL, tmp_path / "model.pt")
+    index = qw.open_model(tmp_path / "model.pt")
+    os.truncate(tmp_path / "model.pt", 4096)
+    for tensor in index.tensors.values():
+        with pytest.raises(CorruptModelError, match="has changed"):
+            tensor.values()
+
+
+def test_one_long_row_of_packed_codes_is_read_a_piece_at_a_time(monkeypatch):
+    source = HeldBytes(bytes(range(256)) * 64)
+    storage = Storage(source, DTYPES["uint4"], (1, 32768))
+    looked_at = []
+    view = source.view
+    monkeypatch.setattr(source, "view", lambda offset, nbytes: looked_at.append(nbytes) or view(offset, nbytes))
+    for region in storage.regions(1000):
+        storage.read(region)
+    assert max(looked_at) <= 501
+
+
+def test_any_byte_but_zero_is_true():
+    read = Storage(HeldBytes(bytes([0, 1, 2, 255])), DTYPES["bool"], (4,)).read()
+    assert read.tobytes() == bytes([0, 1, 1, 1])
+
+
+@given(st.permutations(range(3)), st.integers(1, 30))
+def test_regions_of_a_view_cover_every_element_once(order, limit):
+    whole = np.arange(4 * 5 * 6, dtype=np.float32).reshape(4, 5, 6)
+    view = whole.transpose(order)
+    strides = tuple(step // 4 for step in view.strides)
+    storage = Storage(HeldBytes(whole.tobytes()), DTYPES["float32"], view.shape, 0, strides)
+    result = np.full(view.shape, -1, np.float32)
+    for region in storage.regions(limit):
+        assert (result[region] == -1).all()
+        result[region] = storage.read(region)
+    np.testing.assert_array_equal(result, view)
 
 
 def test_a_slice_of_a_source_ends_where_it_says():

@@ -5,15 +5,18 @@ from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from models import model, plain, quantized
+from onnx import TensorProto, helper
 
+from quantwidget.dtypes import DTYPES
 from quantwidget.errors import NotDecodedError
 from quantwidget.record import QuantScheme
-from quantwidget.storage import Storage
+from quantwidget.storage import HeldBytes, Storage
 
 
 @given(
@@ -165,3 +168,75 @@ def test_a_scale_beyond_float32_is_infinite():
     tensor = model(replace(record, quant=huge)).tensors["a"]
     assert tensor.stats().positive_infinity == 1
     assert tensor.affine_map() is None
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(("dtype", "zero_point"), [(torch.qint8, 3), (torch.quint8, 0), (torch.qint32, 7)])
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_values_equal_what_torch_dequantizes_also_for_large_codes(dtype, zero_point, per_channel):
+    rng = np.random.default_rng(9)
+    numpy_type = {torch.qint8: np.int8, torch.quint8: np.uint8, torch.qint32: np.int32}[dtype]
+    limits = np.iinfo(numpy_type)
+    codes = rng.integers(limits.min // 2, limits.max // 2, (5, 400), dtype=numpy_type, endpoint=True)
+    integers = torch.from_numpy(codes)
+    if per_channel:
+        scales, zero_points = torch.rand(5, dtype=torch.float64), torch.full((5,), zero_point)
+        made = torch._make_per_channel_quantized_tensor(integers, scales, zero_points, 0)
+        stored, block = scales.numpy().reshape(5, 1), (1, 400)
+    else:
+        made = torch._make_per_tensor_quantized_tensor(integers, 0.07, zero_point)
+        stored, block = np.full((1, 1), 0.07), (5, 400)
+    record = quantized("a", codes, np.ones(stored.shape), np.full(stored.shape, zero_point), block_shape=block)
+    tensor = model(replace(record, quant=replace(record.quant, scale_storage=Storage.of(stored)))).tensors["a"]
+    np.testing.assert_array_equal(tensor.values(), made.dequantize().numpy())
+
+
+def test_large_codes_equal_what_onnxruntime_dequantizes():
+    codes = np.random.default_rng(10).integers(-(2**31), 2**31 - 1, 500, dtype=np.int32)
+    graph = helper.make_graph(
+        [helper.make_node("DequantizeLinear", ["x", "s"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.INT32, [500])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [500])],
+        [helper.make_tensor("s", TensorProto.FLOAT, [], [0.013])],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, {"x": codes})
+    np.testing.assert_array_equal(model(quantized("a", codes, 0.013)).tensors["a"].values(), expected)
+
+
+def test_values_are_rounded_to_the_type_that_the_model_computes_with():
+    codes = np.arange(-128, 128, dtype=np.int8)
+    record = quantized("a", codes, 0.1)
+    tensor = model(replace(record, dtype="float16")).tensors["a"]
+    expected = (codes * np.float32(0.1)).astype(np.float16)
+    np.testing.assert_array_equal(tensor.values(), expected.astype(np.float32))
+
+
+def test_a_transposed_tensor_is_read_in_the_order_of_the_file(monkeypatch):
+    whole = np.arange(300 * 400, dtype=np.float32).reshape(300, 400)
+    source = HeldBytes(whole.tobytes())
+    storage = Storage(source, DTYPES["float32"], (400, 300), strides=(1, 400))
+    tensor = model(plain("a", np.zeros(1, np.float32), storage=storage, shape=(400, 300))).tensors["a"]
+    np.testing.assert_array_equal(tensor.values(), whole.T)
+    looked_at = []
+    view = source.view
+    monkeypatch.setattr(source, "view", lambda offset, nbytes: looked_at.append(nbytes) or view(offset, nbytes))
+    pieces = [chunk.values for chunk in tensor.chunks(elements=4000)]
+    np.testing.assert_array_equal(np.sort(np.concatenate(pieces)), np.arange(whole.size))
+    assert sum(looked_at) == whole.nbytes
+
+
+def test_complex_numbers_have_values_and_no_distribution():
+    tensor = model(plain("a", np.array([1 + 2j, 3]))).tensors["a"]
+    np.testing.assert_array_equal(tensor.values(), [1 + 2j, 3])
+    with pytest.raises(NotDecodedError, match="complex"):
+        tensor.sketch()
+
+
+@pytest.mark.parametrize("ask", ["values", "codes", "sketch", "stats", "histogram"])
+def test_a_tensor_of_an_unknown_type_and_an_absurd_shape_is_listed_only(ask):
+    record = plain("a", np.zeros(1), storage=None, dtype="type 39", shape=(2**62, 2**62), note="unknown type")
+    with pytest.raises(NotDecodedError, match="unknown type"):
+        getattr(model(record).tensors["a"], ask)()

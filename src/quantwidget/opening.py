@@ -37,7 +37,7 @@ def open_model(path: str | os.PathLike[str], *, format: str | None = None) -> Te
         The file contradicts itself: truncated, out of bounds, too deep.
     """
     path = Path(path)
-    return TensorIndex(open_record(path, name=format), source=str(path))
+    return TensorIndex(open_record(path, name=format), source=_shown(path))
 
 
 def load_tensor_index(path: str | os.PathLike[str] | None) -> TensorIndex:
@@ -55,13 +55,18 @@ def load_tensor_index(path: str | os.PathLike[str] | None) -> TensorIndex:
     try:
         return open_model(path)
     except FileNotFoundError as error:
-        return empty_index(str(error), source=str(path))
+        return empty_index(str(error), source=_shown(path))
     except (ModelError, OSError) as error:
         if path.suffix.lower() in {ending for known in FORMATS for ending in known.ENDINGS}:
             warnings.warn(str(error), UserWarning, stacklevel=2)
-        return empty_index(str(error), source=str(path))
+        return empty_index(str(error), source=_shown(path))
 
 
 def empty_index(note: str, source: str = "") -> TensorIndex:
     """Return an index of nothing that says why."""
     return TensorIndex(ModelRecord(format=NO_FORMAT, tensors=(), notes=(note,)), source=source)
+
+
+def _shown(path: Path) -> str:
+    """Spell a path as text that can be written anywhere; file systems allow names that are no text."""
+    return str(path).encode("utf-8", "replace").decode("utf-8")

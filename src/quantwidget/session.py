@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeGuard, get_args
 import numpy as np
 
 from quantwidget import wire
-from quantwidget.errors import ModelError
 from quantwidget.sketches import Payload
 
 if TYPE_CHECKING:
@@ -95,6 +94,8 @@ class Session:
     ) -> None:
         self.index = index
         self._tensors = tuple(index.tensors.values())
+        numbers = {name: number for number, name in enumerate(index.tensors)}
+        self._originals = [numbers.get(tensor.alias_of or "", numbers[tensor.name]) for tensor in self._tensors]
         self._version, self._revision, self._clock = version, revision, clock
         self._lock = threading.Lock()
         self._sketches: dict[int, Sketch] = {}
@@ -110,8 +111,8 @@ class Session:
 
     @property
     def is_complete(self) -> bool:
-        """True when every tensor has been sketched or has failed."""
-        return len(self._sketches) + len(self._failed) == len(self._tensors)
+        """True when every tensor that is no alias has been sketched or has failed."""
+        return len(self._sketches) + len(self._failed) == len(set(self._originals))
 
     def answer(self, request: object) -> tuple[dict[str, Any], bytes]:
         """Answer one request of the page; never raises.
@@ -155,9 +156,9 @@ class Session:
 
     def scan_for(self, seconds: float, *, first: str | None = None) -> None:
         """Sketch tensors for about this long: the one called ``first``, then the others in the order of the file."""
-        numbers = [number for number, name in enumerate(self.index.tensors) if name == first]
+        numbers = [self._originals[number] for number, name in enumerate(self.index.tensors) if name == first]
         with self._lock:
-            self._work([*numbers, *range(len(self._tensors))], self._clock() + seconds)
+            self._work([*numbers, *dict.fromkeys(self._originals)], self._clock() + seconds)
 
     def _hello(self, body: Mapping[str, Any]) -> tuple[wire.HelloReply, bytes]:
         reply = wire.HelloReply(
@@ -166,7 +167,7 @@ class Session:
         return reply, b""
 
     def _answer_scan(self, body: Mapping[str, Any]) -> tuple[wire.ScanReply, bytes]:
-        wanted = [self._number(item) for item in _list(body, "tensors")]
+        wanted = list(dict.fromkeys(self._number(item) for item in _list(body, "tensors")))
         self._work(wanted, self._clock() + PIECE_SECONDS)
         payload = Payload()
         sketches = []
@@ -205,8 +206,8 @@ class Session:
                     if self._scan.elements < self._tensors[number].size and self._clock() > deadline:
                         return
                 self._sketches[number] = self._scan.sketch
-            except (ModelError, ArithmeticError, KeyError, MemoryError, OSError, TypeError, ValueError) as error:
-                self._failed[number] = str(error)
+            except Exception as error:  # noqa: BLE001 - one bad tensor never hides the good ones
+                self._failed[number] = str(error) or type(error).__name__
             self._scan = None
             if self._clock() > deadline:
                 return
@@ -223,6 +224,23 @@ class Session:
             job = self._counts[key] = _CountInWork(self._tensors[number].chunks())
             while len(self._counts) > REMEMBERED_COUNTS:
                 self._counts.popitem(last=False)
+        try:
+            self._count(job, key)
+        except Exception:
+            del self._counts[key]
+            raise
+        reply = wire.CountRangeReply(
+            id=body["id"],
+            protocol=wire.PROTOCOL,
+            op="count_range",
+            complete=job.complete,
+            count=job.count,
+            elements_done=job.elements,
+        )
+        return reply, b""
+
+    def _count(self, job: _CountInWork, key: tuple[int, str, float, float]) -> None:
+        _, space, low, high = key
         deadline = self._clock() + PIECE_SECONDS
         while not job.complete and self._clock() <= deadline:
             chunk = next(job.chunks, None)
@@ -236,15 +254,6 @@ class Session:
             wide = numbers.astype(np.float64)
             job.count += int(np.count_nonzero((wide >= low) & (wide <= high)))
             job.elements += numbers.size
-        reply = wire.CountRangeReply(
-            id=body["id"],
-            protocol=wire.PROTOCOL,
-            op="count_range",
-            complete=job.complete,
-            count=job.count,
-            elements_done=job.elements,
-        )
-        return reply, b""
 
     def _cancel(self, body: Mapping[str, Any]) -> tuple[wire.CancelReply, bytes]:
         self._scan = None
@@ -255,7 +264,7 @@ class Session:
         if not _is_count(item) or item >= len(self._tensors):
             message = f"there is no tensor number {item!r:.40}"
             raise RequestError(message)
-        return item
+        return self._originals[item]
 
     def _entry(self, number: int, sketch: Sketch, payload: Payload) -> wire.SketchEntry:
         tensor = self._tensors[number]

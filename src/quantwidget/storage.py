@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
+import threading
+import weakref
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +27,12 @@ Region = tuple[slice, ...]
 INFLATE_LIMIT = 1 << 30
 """Largest compressed archive entry, in bytes after inflating, that is held in memory."""
 
-MAX_ELEMENTS_BEYOND_STORAGE = 1 << 24
+MAX_SIZE = (1 << 63) - 1
+"""Elements in one array, as NumPy counts them."""
+
+_PART = 1 << 20
+
+MAX_ELEMENTS_BEYOND_STORAGE = 1 << 22
 """An expanded view (stride 0) may show more elements than it stores, up to this many."""
 
 
@@ -54,35 +62,51 @@ def _check_range(what: str, size: int, offset: int, nbytes: int) -> None:
 
 
 class MappedFile:
-    """A file mapped into memory at first use; nothing is read before that.
+    """A file that is read where it is looked at; a file that has changed since it was opened is refused.
+
+    Elements are read and not mapped into memory: a file that becomes shorter under a mapping ends the process.
 
     Parameters
     ----------
     path
-        The file. Its size is taken now; a file that is shorter when it is mapped raises `CorruptModelError`.
+        The file; it is opened now.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._nbytes = self.path.stat().st_size
-        self._bytes: npt.NDArray[np.uint8] | None = None
+        self._handle = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        weakref.finalize(self, os.close, self._handle)
+        self._lock = threading.Lock()
+        self._state = self._current_state()
 
     @property
     def nbytes(self) -> int:
-        """Size of the file in bytes."""
-        return self._nbytes
+        """Size of the file in bytes, when it was opened."""
+        return self._state[0]
 
     def view(self, offset: int, nbytes: int) -> npt.NDArray[np.uint8]:
-        """Look at a range of the file; see `ByteSource.view`."""
-        _check_range(self.path.name, self._nbytes, offset, nbytes)
-        if nbytes == 0:
-            return np.zeros(0, np.uint8)
-        if self._bytes is None:
-            with self.path.open("rb") as file:
-                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            self._bytes = np.frombuffer(mapped, np.uint8)
-        _check_range(self.path.name, self._bytes.size, offset, nbytes)
-        return self._bytes[offset : offset + nbytes]
+        """Read a range of the file; see `ByteSource.view`."""
+        _check_range(self.path.name, self.nbytes, offset, nbytes)
+        content = np.empty(nbytes, np.uint8)
+        filled = 0
+        with self._lock:
+            os.lseek(self._handle, offset, os.SEEK_SET)
+            while filled < nbytes and (part := os.read(self._handle, min(nbytes - filled, _PART))):
+                content[filled : filled + len(part)] = np.frombuffer(part, np.uint8)
+                filled += len(part)
+        if filled < nbytes or self._current_state() != self._state:
+            message = f"{self.path.name} has changed since it was opened: open it again"
+            raise CorruptModelError(message)
+        content.flags.writeable = False
+        return content
+
+    def mapped(self) -> memoryview:
+        """Look at the whole file without reading it, while headers are parsed; keep no part of it for later."""
+        return memoryview(mmap.mmap(self._handle, 0, access=mmap.ACCESS_READ) if self.nbytes else b"")
+
+    def _current_state(self) -> tuple[int, int]:
+        status = os.fstat(self._handle)
+        return status.st_size, status.st_mtime_ns
 
 
 class HeldBytes:
@@ -202,6 +226,9 @@ class Storage:
             message = f"strides {list(strides)} do not fit shape {list(shape)} of {dtype.name}"
             raise CorruptModelError(message)
         size = math.prod(shape)
+        if math.prod(length for length in shape if length) > MAX_SIZE:
+            message = f"shape {list(shape)} is larger than any array can be"
+            raise CorruptModelError(message)
         if size == 0:
             return
         if strides is None:
@@ -289,21 +316,32 @@ class Storage:
             offset=(start - first) * stored.itemsize,
             strides=tuple(stride * stored.itemsize for stride in strides),
         )
+        if self.dtype.kind == "bool":
+            return np.not_equal(seen.view(np.uint8), 0, order="C")
         return seen.astype(self.dtype.numpy, order="C", copy=True)
 
+    def regions(self, limit: int) -> Iterator[Region]:
+        """Cut into regions of at most ``limit`` elements that lie close together in the file, in its order.
+
+        For C order this is `regions` of the shape; a transposed view is cut along the dimension that is stored slowest.
+        """
+        strides = self.strides if self.strides is not None else _c_strides(self.shape)
+        order = sorted(range(len(self.shape)), key=lambda axis: -abs(strides[axis]))
+        places = sorted(range(len(order)), key=order.__getitem__)
+        for region in regions(tuple(self.shape[axis] for axis in order), limit):
+            yield tuple(region[place] for place in places)
+
     def _read_packed(self, region: Region, lengths: tuple[int, ...]) -> npt.NDArray[np.generic]:
-        # Whole rows of the leading dimension are consecutive; a narrower region is cut out of them afterwards.
-        row = math.prod(self.shape[1:])
-        start = region[0].start * row if region else 0
-        stop = region[0].stop * row if region else 1
+        # From the region's first element to its last; what lies between and is not in the region is stepped over.
+        strides = _c_strides(self.shape)
+        start = sum(part.start * stride for part, stride in zip(region, strides, strict=True))
+        stop = start + sum((length - 1) * stride for length, stride in zip(lengths, strides, strict=True)) + 1
         per_byte = 8 // self.dtype.bits
         first, last = start // per_byte, -(-stop // per_byte)
         raw = self.source.view(self.offset + first, last - first)
         flat = self.dtype.unpack(raw, stop - first * per_byte)[start - first * per_byte :]
-        if not region:
-            return flat.reshape(())
-        rows = flat.reshape((lengths[0], *self.shape[1:]))
-        return np.ascontiguousarray(rows[(slice(None), *region[1:])])
+        seen = np.lib.stride_tricks.as_strided(flat, lengths, tuple(stride * flat.itemsize for stride in strides))
+        return np.ascontiguousarray(seen).reshape(lengths)
 
 
 def _c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:

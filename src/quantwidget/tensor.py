@@ -13,7 +13,6 @@ from quantwidget.errors import NotDecodedError
 from quantwidget.record import TensorRecord
 from quantwidget.schemes import scheme_of
 from quantwidget.sketches import Histogram, Sketch, histogram_of, linear_edges
-from quantwidget.storage import regions
 from quantwidget.wire import AffineMap
 
 if TYPE_CHECKING:
@@ -22,7 +21,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from quantwidget.schemes import Scheme
+    from quantwidget.storage import Region
     from quantwidget.wire import Statistics
+
+    _Piece = tuple[Region, npt.NDArray[np.generic], npt.NDArray[np.generic] | None]
 
 PIECE = 1 << 19
 """Elements that are decoded at a time."""
@@ -72,12 +74,11 @@ class TensorRef(TensorRecord):
             Shape ``shape``. float32 for a quantized tensor, computed in float64 and rounded once; otherwise the stored
             type, with float32 for the float types that NumPy lacks.
         """
-        result = np.empty(self.size, self._values_dtype())
-        place = 0
-        for chunk in self.chunks():
-            result[place : place + chunk.values.size] = chunk.values
-            place += chunk.values.size
-        return result.reshape(self.shape)
+        self._scheme()
+        result = np.empty(self.shape, self._values_dtype())
+        for region, values, _ in self._pieces(PIECE):
+            result[region] = values
+        return result
 
     def codes(self) -> npt.NDArray[np.generic]:
         """All codes: integers as stored, unpacked, before the zero point.
@@ -101,11 +102,8 @@ class TensorRef(TensorRecord):
         return codes
 
     def chunks(self, elements: int = PIECE) -> Iterator[Chunk]:
-        """Decode the tensor in C order, at most ``elements`` at a time; memory does not grow with the tensor."""
-        scheme = self._scheme()
-        for region in regions(self.shape, elements):
-            codes = scheme.codes(self, region)
-            values = scheme.values(self, region, codes)
+        """Decode the tensor, at most ``elements`` at a time, in the order of the file; memory does not grow with it."""
+        for _, values, codes in self._pieces(elements):
             yield Chunk(values.reshape(-1), None if codes is None else codes.reshape(-1))
 
     def empty_sketch(self) -> Sketch:
@@ -114,7 +112,11 @@ class TensorRef(TensorRecord):
         Integer codes get a count each. A tensor with one scale has the distribution of its values in that of its codes,
         so only its codes are counted.
         """
+        self._scheme()
         codes = DTYPES[self.quant.code_dtype] if self.is_quantized and self.quant is not None else None
+        if DTYPES[self.dtype].kind == "complex":
+            message = f"{self.name} holds complex numbers, which have no distribution along a line"
+            raise NotDecodedError(message)
         return Sketch(
             value_dtype=DTYPES[self.dtype if codes is None else "float32"],
             size=self.size,
@@ -165,6 +167,14 @@ class TensorRef(TensorRecord):
             statistics = self.stats()
             range = (statistics.minimum or 0.0, statistics.maximum or 0.0)  # noqa: A001
         return histogram_of((chunk.values for chunk in self.chunks()), linear_edges(range[0], range[1], bins))
+
+    def _pieces(self, elements: int) -> Iterator[_Piece]:
+        scheme = self._scheme()
+        if self.storage is None:
+            return
+        for region in self.storage.regions(elements):
+            codes = scheme.codes(self, region)
+            yield region, scheme.values(self, region, codes), codes
 
     def _scheme(self) -> Scheme:
         scheme = scheme_of(self)

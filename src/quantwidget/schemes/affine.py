@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantwidget.dtypes import DTYPES
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -28,28 +30,38 @@ def codes(record: TensorRecord, region: Region) -> npt.NDArray[np.generic]:
 
 
 def values(record: TensorRecord, region: Region, codes: npt.NDArray[np.generic] | None) -> npt.NDArray[np.generic]:
-    """Compute values with float32 scales in float64, and round them once, to float32.
+    """Compute values step by step as torch and ONNX Runtime do, so that they are equal to the bit.
 
-    So do torch and ONNX Runtime, although torch stores its scales as float64. Where the zero point is a float, torch
-    rounds after each step, and so does this.
+    With one scale, ``code - zero_point`` is exact and then rounded to float32, and the scale, which torch stores as
+    float64, is rounded too. With many, code and zero point are rounded to float32 each, and scales are taken as stored.
+    The product is rounded once. All this only shows in codes beyond 2²⁴ and in scales that float32 does not hold.
     """
     quant = record.quant
     if quant is None or quant.scale is None or codes is None:
         message = f"{record.name} has no codes or no scale"
         raise ValueError(message)
-    zero_point, offset = quant.zero_point, quant.offset
-    rounds_each_step = zero_point is not None and zero_point.dtype.kind == "f"
-    step = np.dtype(np.float32 if rounds_each_step else np.float64)
+    has_one_scale = quant.granularity == "per_tensor"
+    step = np.dtype(np.float64 if has_one_scale else np.float32)
 
-    def of_each(parameter: npt.NDArray[np.generic]) -> npt.NDArray[np.floating]:
-        return spread(parameter, quant.block_shape, region).astype(step)
+    def of_each(parameter: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+        return spread(parameter, quant.block_shape, region)
 
     # A scale from a file may be infinite, NaN or too large for float32: the values then say so.
     with np.errstate(over="ignore", invalid="ignore"):
-        steps = codes.astype(step) if zero_point is None else codes.astype(step) - of_each(zero_point)
-        scaled = steps * of_each(quant.scale.astype(np.float32))
-        result: npt.NDArray[np.float32] = (scaled if offset is None else scaled + of_each(offset)).astype(np.float32)
-        return result
+        steps = codes.astype(step)
+        if quant.zero_point is not None:
+            steps -= of_each(quant.zero_point).astype(step)
+        scale = quant.scale.astype(np.float32) if has_one_scale else quant.scale
+        result = steps.astype(np.float32) * of_each(scale)
+        if quant.offset is not None:
+            result += of_each(quant.offset)
+        return rounded(result, record.dtype)
+
+
+def rounded(values: npt.NDArray[np.float64], dtype: str) -> npt.NDArray[np.float32]:
+    """Round computed values once to the type that the model computes with, and hand them out as float32."""
+    narrow = DTYPES[dtype].numpy
+    return values.astype(narrow if narrow.itemsize < np.dtype(np.float32).itemsize else np.float32).astype(np.float32)
 
 
 def spread(parameter: npt.NDArray[np.generic], block_shape: tuple[int, ...], region: Region) -> npt.NDArray[np.float64]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantwidget.schemes.affine import spread
+from quantwidget.schemes.affine import rounded, spread
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -36,4 +36,4 @@ def values(record: TensorRecord, region: Region, codes: npt.NDArray[np.generic] 
         message = f"{record.name} has no codes or no scale"
         raise ValueError(message)
     with np.errstate(over="ignore", invalid="ignore"):
-        return (codes.astype(np.float64) * spread(quant.scale, quant.block_shape, region)).astype(np.float32)
+        return rounded(codes.astype(np.float64) * spread(quant.scale, quant.block_shape, region), record.dtype)

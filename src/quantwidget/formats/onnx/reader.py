@@ -87,7 +87,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def _read(file: MappedFile) -> ModelRecord:
-    skeleton = slim(file.view(0, file.nbytes).data)
+    skeleton = slim(file.mapped())
     model = ModelProto.FromString(skeleton.content)
     if not model.HasField("graph"):
         message = "it holds no graph"
