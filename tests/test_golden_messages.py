@@ -128,6 +128,13 @@ def requests():
 
 @pytest.fixture(scope="module")
 def messages():
+    # A rough sketch of few elements keeps the file small.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("quantwidget.sketches.choice.FINE_ELEMENTS", 0)
+        yield recorded()
+
+
+def recorded():
     index = TensorIndex(model(), source="/somewhere/golden.onnx")
     # On a clock that stands still every request is answered in one piece.
     session = Session(index, version=VERSION, clock=lambda: 0.0)

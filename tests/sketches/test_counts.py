@@ -91,7 +91,7 @@ def test_moments_from_an_exact_table_equal_those_of_the_elements(name):
     dtype = DTYPES[name]
     unsigned = np.uint16 if dtype.bits == 16 else np.uint8
     array = np.arange(1 << dtype.bits).astype(unsigned).view(dtype.numpy)
-    counts = PatternCounts(dtype)
+    counts = PatternCounts(grid_of(dtype))
     counts.update(array)
     told, seen = counts.moments().statistics(), statistics_of(array)
     assert (told.count, told.nan, told.zeros) == (seen.count, seen.nan, seen.zeros)
@@ -218,7 +218,7 @@ def test_counts_of_different_grids_do_not_merge():
     with pytest.raises(TypeError, match="distinct values cannot be merged into counts of integers from 0 to 1"):
         IntegerCounts(0, 1).merge(PointCounts())
     with pytest.raises(TypeError, match="float32"):
-        PatternCounts(DTYPES["float64"]).merge(PatternCounts(DTYPES["float32"]))
+        PatternCounts(grid_of(DTYPES["float64"])).merge(PatternCounts(grid_of(DTYPES["float32"])))
 
 
 @pytest.mark.parametrize("name", ["float16", "bfloat16"])

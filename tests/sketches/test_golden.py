@@ -67,6 +67,11 @@ CASES = {
     "int64 beyond tables": case("int64", normal(3000, 1e9)),
     "float32 points": case("float32", normal(300), size=300),
     "int32 points": case("int32", normal(100, 1e5), size=100),
+    "float32 around 1, fine": case("float32", 1 + normal(9000, 1e-3), size=9000),
+    "float32 with zeros, fine": case("float32", np.where(RANDOM.random(20000) < 0.3, 0, normal(20000)), size=20000),
+    "float64 fine": case("float64", normal(9000) * 1e-200, size=9000),
+    "int32 fine": case("int32", normal(9000, 1e8), size=9000),
+    "float32 of few values, fine": case("float32", RANDOM.integers(-100, 100, 9000) * 0.01, size=9000),
     "empty": case("float32", np.zeros(0)),
 }
 

@@ -26,7 +26,7 @@ def test_plain_values_have_no_codes():
     sketch.update(VALUES)
     assert sketch.codes is sketch.code_statistics is None
     assert sketch.statistics.count == 9000
-    assert sketch.values.to_wire(Payload()).grid == "float32"
+    assert sketch.values.to_wire(Payload()).grid == "points"
 
 
 def test_a_quantized_tensor_has_values_and_codes():
@@ -35,7 +35,7 @@ def test_a_quantized_tensor_has_values_and_codes():
     assert sketch.statistics.maximum == float(VALUES.max())
     assert sketch.code_statistics.maximum == CODES.max()
     assert sketch.code_statistics.std == pytest.approx(CODES.astype(float).std(), rel=1e-12)
-    assert [part.grid for part in messages_of(sketch)[0]] == ["float32", "integer"]
+    assert [part.grid for part in messages_of(sketch)[0]] == ["points", "integer"]
 
 
 def test_values_that_follow_the_codes_are_not_counted():

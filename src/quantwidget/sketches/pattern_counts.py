@@ -9,14 +9,13 @@ import numpy as np
 from quantwidget import wire
 from quantwidget.sketches.counts import check_same_grid
 from quantwidget.sketches.moments import Moments
-from quantwidget.sketches.patterns import PatternGrid, grid_of
 from quantwidget.sketches.pieces import as_numbers, pieces
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from quantwidget.dtypes import DType
     from quantwidget.sketches.cells import Cells
+    from quantwidget.sketches.patterns import PatternGrid
     from quantwidget.sketches.payload import Payload
 
 PIECE = 1 << 20
@@ -32,14 +31,21 @@ class PatternCounts:
 
     Parameters
     ----------
-    dtype
-        Type of the elements; `grid_of` says which grid it gets.
+    grid
+        The cells; `grid_of` gives the one that suits a type.
+    keys, counts
+        Ascending keys that have been counted already and how often they occur, shape ``[n]``; none by default.
     """
 
-    def __init__(self, dtype: DType) -> None:
-        self.grid: PatternGrid = grid_of(dtype)
-        self._keys = np.zeros(0, np.int64)
-        self._counts = np.zeros(0, np.int64)
+    def __init__(
+        self,
+        grid: PatternGrid,
+        keys: npt.NDArray[np.int64] | None = None,
+        counts: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        self.grid = grid
+        self._keys = np.zeros(0, np.int64) if keys is None else keys
+        self._counts = np.zeros(0, np.int64) if counts is None else counts
 
     @property
     def grid_name(self) -> str:

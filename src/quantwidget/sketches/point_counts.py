@@ -23,12 +23,19 @@ EXACT_POINTS = 4096
 class PointCounts:
     """The sorted distinct values themselves; exact but for integers beyond 2⁵³, which are rounded to float64.
 
-    Memory grows with the distinct values: meant for at most `EXACT_POINTS` elements.
+    Memory grows with the distinct values: meant for at most `EXACT_POINTS` of them.
+
+    Parameters
+    ----------
+    values, counts
+        Ascending values that have been counted already and how often they occur, shape ``[n]``; none by default.
     """
 
-    def __init__(self) -> None:
-        self._values = np.zeros(0, np.float64)
-        self._counts = np.zeros(0, np.int64)
+    def __init__(
+        self, values: npt.NDArray[np.float64] | None = None, counts: npt.NDArray[np.int64] | None = None
+    ) -> None:
+        self._values = np.zeros(0, np.float64) if values is None else values
+        self._counts = np.zeros(0, np.int64) if counts is None else counts
 
     @property
     def grid_name(self) -> str:
