@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 _ORT_MEMORY = "_ORT_MEM_ADDR_"
 _MAX_DIGITS = 19
 
+MAX_FILES = 4096
+"""Names of files that are looked for."""
+MAX_LOCATION = 1024
+"""Characters in one such name."""
+
 
 class ExternalData(NamedTuple):
     """A run of bytes in a file of the model's folder."""
@@ -44,6 +49,7 @@ class ExternalFiles:
         self._folders = tuple(dict.fromkeys((model.parent, model.resolve().parent)))
         self._roots = tuple(folder.resolve() for folder in self._folders)
         self._files: dict[Path, MappedFile] = {}
+        self._found: dict[str, MappedFile | str] = {}
 
     def locate(self, entries: Mapping[str, str]) -> ExternalData:
         """Find the bytes of one tensor without reading them.
@@ -53,7 +59,12 @@ class ExternalFiles:
         ValueError
             With a sentence that says why the file is not opened, or what is wrong with offset and length.
         """
-        file = self._file(entries.get("location", ""))
+        location = entries.get("location", "")
+        if location not in self._found:
+            self._found[location] = self._look_for(location)
+        file = self._found[location]
+        if isinstance(file, str):
+            raise ValueError(file)  # noqa: TRY004 -- the sentence that was found instead of the file
         offset = _size("offset", entries.get("offset", "0"))
         length = _size("length", entries["length"]) if "length" in entries else max(file.nbytes - offset, 0)
         if offset + length > file.nbytes:
@@ -63,6 +74,15 @@ class ExternalFiles:
             )
             raise ValueError(message)
         return ExternalData(file, offset, length)
+
+    def _look_for(self, location: str) -> MappedFile | str:
+        """Find a file, or a sentence that says why it is not opened."""
+        if len(self._found) >= MAX_FILES:
+            return f"external data: the model names more than {MAX_FILES} files, and this one was not looked for"
+        try:
+            return self._file(location)
+        except (ValueError, OSError) as error:
+            return str(error)
 
     def _file(self, location: str) -> MappedFile:
         shown = repr(location[:200])
@@ -94,6 +114,8 @@ class ExternalFiles:
         return self._files[path]
 
     def _resolve(self, location: str) -> Path | None:
+        if len(location) > MAX_LOCATION:
+            return None
         found = (folder / location for folder in self._folders if (folder / location).exists())
         first = next(found, None)
         return None if first is None else first.resolve(strict=True)

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from onnx import AttributeProto, TensorProto
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+from quantwidget.formats.onnx.limits import MAX_TEXT, Budget, text
 
-    from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto
 
 ONNX_DOMAINS = frozenset({"", "ai.onnx"})
+
+MAX_NODES = 120_000
+MAX_ENDS = 600_000
+"""Inputs, outputs and attributes of all nodes together."""
+MAX_CONSTANTS = 80_000
+MAX_PATHS = 1 << 24
+"""Characters in the paths of all subgraphs together."""
+
+MAX_MOVES = 16
+"""Operators that a value is followed through, one after the other."""
 
 Key = tuple[int, str]
 """A value: the number of the scope that defines it, and its name there."""
@@ -39,7 +52,7 @@ class Use(NamedTuple):
     at: int
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Node:
     """One operator call.
 
@@ -69,17 +82,19 @@ class Node:
 
     def integer(self, name: str, default: int) -> int:
         """Get an integer attribute."""
-        for attribute in self.proto.attribute:
-            if attribute.name == name and attribute.type in {AttributeProto.INT, AttributeProto.UNDEFINED}:
-                return int(attribute.i)
-        return default
+        attribute = self._attributes.get(name)
+        if attribute is None or attribute.type not in {AttributeProto.INT, AttributeProto.UNDEFINED}:
+            return default
+        return int(attribute.i)
 
     def number(self, name: str, default: float) -> float:
         """Get a float attribute."""
-        for attribute in self.proto.attribute:
-            if attribute.name == name:
-                return float(attribute.f)
-        return default
+        attribute = self._attributes.get(name)
+        return default if attribute is None else float(attribute.f)
+
+    @cached_property
+    def _attributes(self) -> dict[str, AttributeProto]:
+        return {text(attribute.name): attribute for attribute in reversed(self.proto.attribute)}  # the first one counts
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -89,9 +104,9 @@ class Constant:
     Attributes
     ----------
     key
-        The value that it defines.
-    name
-        As stored, after the path of the subgraph that holds it; not necessarily unique.
+        The value that it defines. The scope of one that comes after another of its name is negative: nothing reads it.
+    path
+        Of the subgraph that holds it.
     tensor
         Its elements.
     sparse_dims
@@ -101,10 +116,15 @@ class Constant:
     """
 
     key: Key
-    name: str
+    path: str
     tensor: TensorProto
     sparse_dims: tuple[int, ...] | None = None
     annotation: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name as stored, after the path of the subgraph that holds it; not necessarily unique."""
+        return f"{self.path}{self.stored_name}"[:MAX_TEXT]
 
     @property
     def stored_name(self) -> str:
@@ -119,14 +139,18 @@ class Scope:
     number: int
     path: str
     parent: Scope | None = None
-    names: set[str] = field(default_factory=set)
+    names: dict[str, Key] = field(default_factory=dict)
+
+    def define(self, name: str) -> Key:
+        """Add a value of this scope."""
+        return self.names.setdefault(name, (self.number, name))
 
     def find(self, name: str) -> Key | None:
         """Find the innermost value of that name; None when nothing defines it, as for an input that is left out."""
         scope: Scope | None = self if name else None
         while scope is not None:
             if name in scope.names:
-                return scope.number, name
+                return scope.names[name]
             scope = scope.parent
         return None
 
@@ -151,6 +175,10 @@ class Graph:
         self._sources: dict[Key, Key] = {}
         self._read: set[Key | None] = set()
         self._scopes = 0
+        self._node_budget = Budget(MAX_NODES, "nodes")
+        self._end_budget = Budget(MAX_ENDS, "inputs, outputs and attributes")
+        self._constant_budget = Budget(MAX_CONSTANTS, "constants")
+        self._path_budget = Budget(MAX_PATHS, "characters in the paths of its subgraphs")
         self._add_graph(model.graph, "", None)
         for function in model.functions:
             self._add_function(function)
@@ -182,20 +210,26 @@ class Graph:
     def reached(self, key: Key, through: frozenset[str]) -> Iterator[tuple[Use, bool]]:
         """Go through the places that read a value, nearest first, also after operators of ``through`` moved it.
 
+        Since a value has one producer, the places after any one move are walked by `MAX_MOVES` callers at most.
+
         Yields
         ------
         Use, bool
             The place, and whether such an operator, at its input 0, came before it.
         """
-        waiting = deque([(key, False)])
+        waiting = deque([(self.source(key), 0)])
+        seen = {self.source(key)}
         while waiting:
-            value, handed_on = waiting.popleft()
+            value, moves = waiting.popleft()
             for use in self.uses(value):
-                yield use, handed_on
-                if use.at == 0 and use.node.op in through:
-                    waiting.extend(
-                        (made, True) for made in use.node.outputs if made and self.producer(made) is use.node
-                    )
+                yield use, moves > 0
+                if use.at != 0 or use.node.op not in through or moves == MAX_MOVES:
+                    continue
+                for output in use.node.outputs:
+                    made = None if output is None else self.source(output)
+                    if made is not None and made not in seen and self.producer(made) is use.node:
+                        seen.add(made)
+                        waiting.append((made, moves + 1))
 
     def producer(self, key: Key | None) -> Node | None:
         """Get the node that makes a value, through Identity nodes."""
@@ -203,46 +237,53 @@ class Graph:
 
     def is_read(self, constant: Constant) -> bool:
         """Tell whether any node or graph output reads a constant."""
-        return constant.key in self._read and self._by_key.get(constant.key) is constant
+        return constant.key in self._read
 
     def _scope(self, path: str, parent: Scope | None) -> Scope:
+        path = path[:MAX_TEXT]
+        self._path_budget.spend(len(path))
         self._scopes += 1
         return Scope(self._scopes, path, parent)
 
     def _add_graph(self, graph: GraphProto, path: str, parent: Scope | None) -> None:
         scope = self._scope(path, parent)
-        scope.names.update(value.name for value in graph.input)
+        for value in graph.input:
+            scope.define(text(value.name))
         annotations = {
-            entry.tensor_name: ", ".join(f"{pair.key} {pair.value}" for pair in entry.quant_parameter_tensor_names)
+            text(entry.tensor_name): _annotation(entry.quant_parameter_tensor_names)
             for entry in graph.quantization_annotation
         }
+        self._constant_budget.spend(len(graph.initializer) + len(graph.sparse_initializer))
         for tensor in graph.initializer:
-            name = tensor.name
-            note = f"the graph says: {annotations[name]}" if annotations.get(name) else ""
-            self._add(scope, Constant((scope.number, name), path + name, tensor, annotation=note))
+            name = text(tensor.name)
+            self._add(scope, name, tensor, annotation=annotations.get(name, ""))
         for sparse in graph.sparse_initializer:
-            self._add_sparse(scope, sparse.values.name, sparse)
+            self._add(scope, text(sparse.values.name), sparse.values, tuple(sparse.dims))
         self._add_nodes(graph.node, scope)
-        self._read.update(scope.find(value.name) for value in graph.output)
+        self._read.update(scope.find(text(value.name)) for value in graph.output)
 
     def _add_function(self, function: FunctionProto) -> None:
-        scope = self._scope(f"{function.name}/", None)
-        scope.names.update(function.input)
+        scope = self._scope(f"{text(function.name)}/", None)
+        for name in function.input:
+            scope.define(text(name))
         self._add_nodes(function.node, scope)
-        self._read.update(scope.find(name) for name in function.output)
+        self._read.update(scope.find(text(name)) for name in function.output)
 
-    def _add_nodes(self, protos: Iterable[NodeProto], scope: Scope) -> None:
+    def _add_nodes(self, protos: Sequence[NodeProto], scope: Scope) -> None:
+        self._node_budget.spend(len(protos))
         for proto in protos:
-            scope.names.update(proto.output)
+            self._end_budget.spend(len(proto.input) + len(proto.output) + len(proto.attribute))
+            for name in proto.output:
+                scope.define(text(name))
         for proto in protos:
-            op, domain = proto.op_type, proto.domain
+            op, domain = text(proto.op_type), text(proto.domain)
             if domain in ONNX_DOMAINS:
                 domain = ""
             if op == "Constant" and not domain:
                 self._add_constant_node(proto, scope)
                 continue
-            inputs = tuple([scope.find(name) for name in proto.input])
-            outputs = tuple([(scope.number, name) if name else None for name in proto.output])
+            inputs = tuple([scope.find(text(name)) for name in proto.input])
+            outputs = tuple([scope.define(text(name)) if name else None for name in proto.output])
             self._read.update(inputs)
             if op == "Identity" and not domain and inputs and inputs[0] and outputs and outputs[0]:
                 self._sources.setdefault(outputs[0], inputs[0])
@@ -258,28 +299,43 @@ class Graph:
     def _add_subgraphs(self, proto: NodeProto, attribute: AttributeProto, scope: Scope) -> None:
         bodies = [attribute.g] if attribute.HasField("g") else attribute.graphs
         for body in bodies:
-            label = proto.name or next(iter(proto.output), "") or proto.op_type
-            self._add_graph(body, f"{scope.path}{label}/{attribute.name}/", scope)
+            label = text(proto.name or next(iter(proto.output), "") or proto.op_type)
+            self._add_graph(body, f"{scope.path}{label}/{text(attribute.name)}/", scope)
 
     def _add_constant_node(self, proto: NodeProto, scope: Scope) -> None:
         if not proto.output:
             return
+        name = text(proto.output[0])
         for attribute in proto.attribute:
             if attribute.ref_attr_name:  # its value is known only where the function is called
                 continue
             if attribute.name == "sparse_value":
-                self._add_sparse(scope, proto.output[0], attribute.sparse_tensor)
+                sparse = attribute.sparse_tensor
+                self._constant_budget.spend(1)
+                self._add(scope, name, sparse.values, tuple(sparse.dims))
             elif (tensor := _attribute_tensor(attribute)) is not None:
-                name = proto.output[0]
-                self._add(scope, Constant((scope.number, name), scope.path + name, tensor))
+                self._constant_budget.spend(1)
+                self._add(scope, name, tensor)
 
-    def _add_sparse(self, scope: Scope, name: str, sparse: SparseTensorProto) -> None:
-        self._add(scope, Constant((scope.number, name), scope.path + name, sparse.values, tuple(sparse.dims)))
-
-    def _add(self, scope: Scope, constant: Constant) -> None:
-        scope.names.add(constant.stored_name)
+    def _add(
+        self,
+        scope: Scope,
+        name: str,
+        tensor: TensorProto,
+        sparse_dims: tuple[int, ...] | None = None,
+        annotation: str = "",
+    ) -> None:
+        key = scope.define(name)
+        if key in self._by_key:
+            key = (-scope.number, name)
+        constant = Constant(key, scope.path, tensor, sparse_dims, annotation)
         self.constants.append(constant)
-        self._by_key.setdefault(constant.key, constant)
+        self._by_key.setdefault(key, constant)
+
+
+def _annotation(parameters: Iterable[StringStringEntryProto]) -> str:
+    words = ", ".join(f"{text(pair.key)} {text(pair.value)}" for pair in parameters)
+    return f"the graph says: {words}"[:MAX_TEXT] if words else ""
 
 
 def _attribute_tensor(attribute: AttributeProto) -> TensorProto | None:

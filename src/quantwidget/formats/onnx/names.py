@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from quantwidget.formats.onnx.limits import text
 from quantwidget.formats.onnx.operators import BIAS, PASSES, ROLES, Codes, input_word, readings
 
 if TYPE_CHECKING:
@@ -226,9 +227,9 @@ def dotted(name: str) -> tuple[str, str] | None:
 
 def node_path(node: Node) -> str:
     """Get a node's path without its last part, or its whole name, or else the name of its output."""
-    name = node.proto.name.removesuffix("_quant").strip("/")
+    name = text(node.proto.name).removesuffix("_quant").strip("/")
     if not name:
-        return next((output for output in node.proto.output if output), "")
+        return next((text(output) for output in node.proto.output if output), "")
     return name.rpartition("/")[0] or name
 
 
@@ -239,12 +240,12 @@ def scope_of(node: Node) -> Scope | None:
     """
     if not node.proto.metadata_props:
         return None
-    facts = {pair.key: pair.value for pair in node.proto.metadata_props}
+    facts = {text(pair.key): text(pair.value, _MAX_METADATA) for pair in node.proto.metadata_props}
     rewritten = any(key.startswith("pkg.onnxscript.rewriter.") for key in facts)
     paths = _strings(facts.get("pkg.torch.onnx.name_scopes", ""))
     classes = _strings(facts.get("pkg.torch.onnx.class_hierarchy", ""))
     if not paths:
-        parts = [part.partition(": ") for part in facts.get("namespace", "")[:_MAX_METADATA].split("/")]
+        parts = [part.partition(": ") for part in facts.get("namespace", "").split("/")]
         paths = [path for path, colon, _ in parts if colon]
         classes = [name for _, colon, name in parts if colon]
     if len(paths) < 2:  # noqa: PLR2004 -- a module and the operation in it
@@ -253,8 +254,8 @@ def scope_of(node: Node) -> Scope | None:
     return Scope(paths[-2], class_name, rewritten)
 
 
-def _strings(text: str) -> list[str]:
+def _strings(words: str) -> list[str]:
     """Read a Python list of plain strings without evaluating it."""
-    if len(text) > _MAX_METADATA or not _LIST.fullmatch(text):
+    if not _LIST.fullmatch(words):  # as when the list was longer than `_MAX_METADATA`
         return []
-    return [single or double for single, double in _QUOTED.findall(text)]
+    return [single or double for single, double in _QUOTED.findall(words)]

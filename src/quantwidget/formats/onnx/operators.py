@@ -166,7 +166,7 @@ def input_word(domain: str, op: str, version: int, index: int) -> str:
     """Look up the operator's own word for an input (``"shape"``, ``"axes"``); empty when it says nothing."""
     try:
         schema = onnx.defs.get_schema(op, version, domain)
-    except onnx.defs.SchemaError:
+    except (onnx.defs.SchemaError, TypeError):  # TypeError: the version is no 32-bit number
         return ""
     if index >= len(schema.inputs):
         return ""

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
     Origin = Literal["explicit", "derived", "runtime", "missing", "assumed"]
 
+MAX_ZERO_POINTS = 1 << 20
+"""Zero points that are read at opening, to see that codes which are floats have none but 0."""
+
 VALUE_DTYPES = frozenset({"float16", "bfloat16", "float32", "float64"})
 
 
@@ -101,6 +104,7 @@ class Quantizer:
 
     def __init__(self, graph: Graph, stored: Mapping[Constant, StoredTensor]) -> None:
         self._graph, self._stored = graph, stored
+        self._all_zero: dict[Storage, bool] = {}
 
     def decoding(self, constant: Constant, tensor: StoredTensor) -> Decoding:
         """Tell how a constant is to be read; a scheme that cannot be put together is ``opaque``, with a note."""
@@ -173,13 +177,20 @@ class Quantizer:
             message = f"{node.op}: {scale.size} scales and {zero_point.size} zero points"
             raise _UndecodedError(message)
         if zero_point is not None and _kind(dtype, node) == "float":
-            if np.any(zero_point.read().astype(np.float32)):
+            if not self._is_zero(zero_point):
                 message = f"{node.op}: codes of type {dtype.name} with a zero point other than 0"
                 raise _UndecodedError(message)
             zero_point = None
         scheme = _decodable(tensor, blocks, node, (scale, zero_point), "explicit")
         output = DTYPE_NAMES.get(node.integer("output_dtype", 0), scale.dtype.name)
         return Decoding(scheme, output if output in VALUE_DTYPES else "float32")
+
+    def _is_zero(self, zero_point: Storage) -> bool:
+        if zero_point not in self._all_zero:
+            self._all_zero[zero_point] = zero_point.size <= MAX_ZERO_POINTS and not np.any(
+                zero_point.read().astype(np.float32)
+            )
+        return self._all_zero[zero_point]
 
     def _derived(self, node: Node, found: DerivedCodes, tensor: StoredTensor) -> Decoding:
         factors = [self._parameter(node, index, "scale") for index in found.factors]
@@ -200,7 +211,7 @@ class Quantizer:
 
     def _parameter(self, node: Node, index: int, what: str) -> Storage | None:
         """Where a scale or zero point lies; None when the input is left out."""
-        if index >= len(node.proto.input) or not node.proto.input[index]:
+        if not 0 <= index < len(node.proto.input) or not node.proto.input[index]:
             return None
         constant = self._graph.constant(node.input(index))
         if constant is None:

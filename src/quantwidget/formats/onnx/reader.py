@@ -14,11 +14,12 @@ from onnx import ModelProto
 from quantwidget.errors import CorruptModelError, UnsupportedFormatError
 from quantwidget.formats.onnx import NAME, ORT_FORMAT
 from quantwidget.formats.onnx.graph import Graph
+from quantwidget.formats.onnx.limits import Budget, text
 from quantwidget.formats.onnx.names import Namer, Place
 from quantwidget.formats.onnx.operators import WEIGHT
 from quantwidget.formats.onnx.protobuf import slim
 from quantwidget.formats.onnx.quantization import Quantizer
-from quantwidget.formats.onnx.tensors import StoredTensor, TensorReader
+from quantwidget.formats.onnx.tensors import StoredTensor, TensorReader, shape_problem
 from quantwidget.record import LayerRecord, ModelRecord, TensorRecord
 from quantwidget.storage import MappedFile
 
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 
 MAX_METADATA = 64
 """Entries of the model's own metadata that are kept."""
-MAX_METADATA_LENGTH = 4096
+MAX_TEXTS = 1 << 25
+"""Characters of names, layers and notes together."""
 
 _SNIFF = 512
 
@@ -101,7 +103,7 @@ def _read(file: MappedFile) -> ModelRecord:
         format=NAME,
         tensors=tuple(_records(graph, stored, places)),
         layers=_layers(places.values()),
-        producer=f"{model.producer_name} {model.producer_version}".strip(),
+        producer=f"{text(model.producer_name)} {text(model.producer_version)}".strip(),
         metadata=_metadata(model),
         notes=("the graphs for training are not shown",) if model.training_info else (),
     )
@@ -111,8 +113,11 @@ def _stored(tensors: TensorReader, constant: Constant) -> StoredTensor:
     tensor = tensors.read(constant.tensor)
     if constant.sparse_dims is None:
         return tensor
-    shape = () if min(constant.sparse_dims, default=0) < 0 else constant.sparse_dims
-    return replace(tensor, shape=shape, storage=None, external=None, note="sparse: not decoded yet")
+    problem = shape_problem(constant.sparse_dims)
+    if problem:
+        return replace(tensor, shape=(), nbytes=0, storage=None, external=None, note=problem)
+    note = "sparse: not decoded yet"
+    return replace(tensor, shape=constant.sparse_dims, storage=None, external=None, note=note)
 
 
 def _records(
@@ -120,13 +125,15 @@ def _records(
 ) -> Iterator[TensorRecord]:
     quantizer = Quantizer(graph, stored)
     names: Counter[str] = Counter()
+    budget = Budget(MAX_TEXTS, "characters in names and notes of its constants")
     first_at: dict[tuple[str, int, int], str] = {}
     for constant, tensor in stored.items():
         place = places[constant]
         decoding = quantizer.decoding(constant, tensor)
         name = _unique(constant.name or "(unnamed)", names)
         alias = name if tensor.external is None else first_at.setdefault(tensor.external.place, name)
-        notes = (tensor.note, decoding.note, constant.annotation)
+        note = "; ".join(note for note in (tensor.note, decoding.note, constant.annotation) if note)
+        budget.spend(len(name) + len(place.layer) + len(place.role) + len(note))
         yield TensorRecord(
             name=name,
             layer=place.layer,
@@ -140,7 +147,7 @@ def _records(
             quant=decoding.scheme,
             alias_of=None if alias == name else alias,
             used_by_graph=graph.is_read(constant),
-            note="; ".join(note for note in notes if note),
+            note=note,
         )
 
 
@@ -165,9 +172,9 @@ def _layers(places: Iterable[Place]) -> dict[str, LayerRecord]:
 
 
 def _metadata(model: ModelProto) -> dict[str, str]:
-    facts = {"ir_version": str(model.ir_version), "graph": model.graph.name, "domain": model.domain}
-    for entry in model.opset_import:
-        facts[f"opset {entry.domain}".strip()] = str(entry.version)
+    facts = {"ir_version": str(model.ir_version), "graph": text(model.graph.name), "domain": text(model.domain)}
+    for entry in model.opset_import[:MAX_METADATA]:
+        facts[f"opset {text(entry.domain)}".strip()] = str(entry.version)
     for pair in model.metadata_props[:MAX_METADATA]:
-        facts.setdefault(pair.key, pair.value[:MAX_METADATA_LENGTH])
+        facts.setdefault(text(pair.key), text(pair.value))
     return {key: value for key, value in facts.items() if value}

@@ -10,7 +10,9 @@ import numpy as np
 from onnx import TensorProto
 
 from quantwidget.dtypes import DTYPES, DType
+from quantwidget.errors import CorruptModelError
 from quantwidget.formats.onnx.external import ExternalData, ExternalFiles
+from quantwidget.formats.onnx.limits import text
 from quantwidget.formats.onnx.protobuf import RAW_DATA, STRING_DATA, Extent, SlimModel
 from quantwidget.formats.onnx.varints import PackedVarints
 from quantwidget.storage import HeldBytes, SourceSlice, Storage
@@ -117,7 +119,7 @@ class TensorReader:
         dtype = DTYPES.get(DTYPE_NAMES.get(data_type, ""))
         name = dtype.name if dtype else word.lower()
         dims = tensor.dims
-        problem = _shape_problem(dims)
+        problem = shape_problem(dims)
         if problem:
             return StoredTensor(dtype=name, storage_dtype=word, shape=(), note=problem)
         shape = tuple(dims)
@@ -131,17 +133,20 @@ class TensorReader:
         external = None
         try:
             if tensor.data_location == TensorProto.EXTERNAL:
-                external = self._external.locate({pair.key: pair.value for pair in tensor.external_data})
+                external = self._external.locate({text(pair.key): text(pair.value) for pair in tensor.external_data})
                 source: ByteSource = SourceSlice(external.file, external.offset, external.nbytes)
                 nbytes = external.nbytes
             else:
                 source, nbytes = self._inline(tensor, dtype, needed)
             if source.nbytes != needed:
                 note = f"{source.nbytes} bytes are stored, shape {list(shape)} of {dtype.name} takes {needed}"
-                return StoredTensor(dtype=name, storage_dtype=word, shape=shape, nbytes=nbytes, note=note)
+                return StoredTensor(dtype=name, storage_dtype=word, shape=(), note=note)
             storage = Storage(source, dtype, shape)
-        except (ValueError, OSError) as error:  # CorruptModelError is a ValueError
-            return StoredTensor(dtype=name, storage_dtype=word, shape=shape, note=str(error))
+        except (ValueError, OSError) as error:
+            note = str(error)
+            if isinstance(error, CorruptModelError):  # the bytes contradict the shape; else they are out of reach
+                note, shape = f"shape {list(shape)}: {note}", ()
+            return StoredTensor(dtype=name, storage_dtype=word, shape=shape, note=note)
         return StoredTensor(
             dtype=name, storage_dtype=word, shape=shape, nbytes=nbytes, storage=storage, external=external
         )
@@ -196,7 +201,8 @@ def _typed_field(dtype: DType) -> tuple[str, int]:
     return "int32_data", dtype.numpy.itemsize
 
 
-def _shape_problem(dims: Sequence[int]) -> str:
+def shape_problem(dims: Sequence[int]) -> str:
+    """Tell why a shape is not shown; empty when it can be."""
     if len(dims) > MAX_DIMENSIONS:
         return f"a shape of {len(dims)} dimensions is not read, {MAX_DIMENSIONS} is the limit"
     if min(dims, default=0) < 0:
