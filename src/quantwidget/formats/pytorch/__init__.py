@@ -89,16 +89,14 @@ def _read_archive(archive: Archive) -> ModelRecord:
     checkpoint = Checkpoint()
     root = reader.read()
     checkpoint.add(root, _Folder(archive, "data"), "data")
-    names = reader.names
     if _CONSTANTS in archive:
         checkpoint.kind = "TorchScript"
-        reader = PickleReader(archive.content(_CONSTANTS))
+        reader.turn_to(archive.content(_CONSTANTS))
         constants = reader.read()
         # The archive's own code calls them CONSTANTS.c0, CONSTANTS.c1, …
         named = {f"c{number}": node for number, node in enumerate(constants)} if isinstance(constants, tuple) else {}
         checkpoint.add(named, _Folder(archive, "constants"), "constants", "CONSTANTS")
-        names |= reader.names
-    return _record(checkpoint, names.values(), {"archive version": archive.text("version")})
+    return _record(checkpoint, reader.names.values(), {"archive version": archive.text("version")})
 
 
 def _read_stream(stream: LegacyStream) -> ModelRecord:

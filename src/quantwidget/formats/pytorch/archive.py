@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from quantwidget.errors import CorruptModelError, UnsupportedFormatError
-from quantwidget.storage import InflatedBytes, SourceSlice
+from quantwidget.storage import INFLATE_LIMIT, InflatedBytes, SourceSlice
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from quantwidget.storage import ByteSource
 
 MAX_PICKLE = 256 << 20
-"""Largest entry, in bytes after inflating, that is read whole."""
+"""Largest entry, in bytes, that is read whole."""
+
+MAX_DEFLATED_PICKLE = 32 << 20
+"""The same for a deflated entry, which may take a thousandth of that in the file; torch itself deflates nothing."""
+
+MAX_TEXT = 64
+"""Longest entry, in bytes, that is taken as a word."""
+
+MAX_HELD = 256 << 20
+"""Inflated bytes that are held at once, unless the last entry alone takes more."""
 
 _END = struct.Struct("<4s4H2IH")
 _END_SIGNATURE = b"PK\x05\x06"
@@ -86,6 +95,7 @@ class Archive:
             self._entries[name] = entry
         self._folder = self._find_folder()
         self._opened: dict[str, ByteSource] = {}
+        self._held: dict[EntryBytes, InflatedBytes] = {}
 
     def _find_folder(self) -> str:
         pickles = [name for name in self._entries if name.rpartition("/")[2] == "data.pkl"]
@@ -102,33 +112,42 @@ class Archive:
         return "big" if self.text("byteorder") == "big" else "little"
 
     def text(self, name: str) -> str:
-        """Content of a short entry; empty when there is no such entry."""
-        if name not in self:
+        """Content of an entry of at most `MAX_TEXT` bytes; empty when there is no such entry."""
+        source = self.source(name) if name in self else None
+        if source is None or source.nbytes > MAX_TEXT:
             return ""
-        source = self.source(name)
-        return source.view(0, min(source.nbytes, 64)).tobytes().decode("utf-8", "replace").strip()
+        return source.view(0, source.nbytes).tobytes().decode("utf-8", "replace").strip()
 
     def content(self, name: str) -> bytes:
-        """Whole content of an entry of at most `MAX_PICKLE` bytes."""
-        source = self.source(name, limit=MAX_PICKLE)
-        return source.view(0, source.nbytes).tobytes()
+        """Whole content of an entry of at most `MAX_PICKLE` bytes, or `MAX_DEFLATED_PICKLE` when it is deflated.
 
-    def source(self, name: str, *, limit: int | None = None) -> ByteSource:
+        Raises
+        ------
+        CorruptModelError
+            It is larger, or `source` refuses it.
+        """
+        source = self.source(name)
+        limit = MAX_DEFLATED_PICKLE if isinstance(source, DeflatedEntry) else MAX_PICKLE
+        if source.nbytes > limit:
+            message = f"the entry {name!r:.80} takes {source.nbytes} bytes, more than the limit of {limit}"
+            raise CorruptModelError(message)
+        content = source.view(0, source.nbytes).tobytes()
+        self._held.clear()
+        return content
+
+    def source(self, name: str) -> ByteSource:
         """Bytes of one entry, not read yet.
 
         Raises
         ------
         CorruptModelError
             There is no such entry or more than one, it is encrypted, packed in an unknown way or larger than
-            ``limit``, or it lies outside the file.
+            `quantwidget.storage.INFLATE_LIMIT` after inflating, or it lies outside the file.
         """
         name = self._folder + name
         source = self._opened.get(name)
         if source is None:
             source = self._opened[name] = self._open(name)
-        if limit is not None and source.nbytes > limit:
-            message = f"the entry {name!r:.80} takes {source.nbytes} bytes, more than the limit of {limit}"
-            raise CorruptModelError(message)
         return source
 
     def _open(self, name: str) -> ByteSource:
@@ -143,7 +162,7 @@ class Archive:
             raise CorruptModelError(message)
         if entry.method == _STORED:
             return EntryBytes(self._source, entry.header, entry.size)
-        return InflatedBytes(EntryBytes(self._source, entry.header, entry.packed_size), entry.size)
+        return DeflatedEntry(EntryBytes(self._source, entry.header, entry.packed_size), entry.size, self._held)
 
 
 class EntryBytes:
@@ -189,6 +208,42 @@ class EntryBytes:
         name_length, extra_length = local[-2:]
         start = self._header + _LOCAL.size + name_length + extra_length
         return SourceSlice(self._archive, start, self._nbytes)
+
+
+class DeflatedEntry:
+    """The bytes of one deflated entry, inflated when they are looked at and forgotten when others need the room.
+
+    Entries may overlap in the archive: how much they inflate to together has nothing to do with the file's size.
+
+    Parameters
+    ----------
+    packed
+        The deflated bytes.
+    nbytes
+        The size after inflating that the archive states; at most `quantwidget.storage.INFLATE_LIMIT`.
+    held
+        What the archive's entries hold inflated, the last one used at the end; at most about `MAX_HELD` bytes.
+    """
+
+    def __init__(self, packed: EntryBytes, nbytes: int, held: dict[EntryBytes, InflatedBytes]) -> None:
+        if nbytes > INFLATE_LIMIT:
+            message = f"a compressed entry of {nbytes} bytes is larger than the limit of {INFLATE_LIMIT}"
+            raise CorruptModelError(message)
+        self._packed, self._nbytes, self._held = packed, nbytes, held
+
+    @property
+    def nbytes(self) -> int:
+        """Stated length after inflating, in bytes."""
+        return self._nbytes
+
+    def view(self, offset: int, nbytes: int) -> npt.NDArray[np.uint8]:
+        """Look at a range of the inflated bytes; see `quantwidget.storage.ByteSource.view`."""
+        held = self._held
+        content = held.pop(self._packed, None) or InflatedBytes(self._packed, self._nbytes)
+        while held and sum(other.nbytes for other in held.values()) + self._nbytes > MAX_HELD:
+            held.pop(next(iter(held)), None)
+        held[self._packed] = content
+        return content.view(offset, nbytes)
 
 
 def _what_else(names: dict[str, Entry]) -> str:

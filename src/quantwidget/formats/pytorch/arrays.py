@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from quantwidget.dtypes import DTYPES
 from quantwidget.errors import CorruptModelError
 from quantwidget.formats.pytorch.inert import Call, arguments, callee_path
-from quantwidget.formats.pytorch.views import sizes
+from quantwidget.formats.pytorch.views import shape_of
 from quantwidget.storage import HeldBytes, Storage
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def array_storage(node: Call) -> Storage:
         The array is not what NumPy writes, or its elements are not plain numbers.
     """
     _version, shape, dtype, is_fortran, raw = node.state if isinstance(node.state, tuple) else ()
-    lengths = sizes(shape)
+    lengths = shape_of(shape)
     name, byteorder = _element_type(dtype)
     strides = None
     if is_fortran is True and 0 not in lengths:

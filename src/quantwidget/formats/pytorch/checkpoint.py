@@ -14,7 +14,7 @@ from quantwidget.record import LayerRecord, TensorRecord
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from quantwidget.formats.pytorch.views import Storages, View
+    from quantwidget.formats.pytorch.views import Storages
     from quantwidget.formats.pytorch.walk import Found
 
 MODEL_KEYS = {
@@ -50,7 +50,7 @@ _COMPILED = ("_orig_mod.", "_fsdp_wrapped_module.")
 class _Listed(NamedTuple):
     name: str
     tensor: Tensor
-    identity: tuple[str, View] | None
+    identity: tuple[str, bytes] | None
 
 
 @dataclass
@@ -89,7 +89,7 @@ class Checkpoint:
             Put before each name.
         """
         walk = Walk(notes=self.notes)
-        seen: set[tuple[str, tuple[str, View] | None]] = set()
+        seen: set[tuple[str, tuple[str, bytes] | None]] = set()
         parts: list[tuple[str, list[_Listed], dict[str, str]]] = []
         models = self._model_parts(root, walk)
         for key, part in models.items():
@@ -110,7 +110,7 @@ class Checkpoint:
         """Make a record of each tensor; names are made unique, and repeated bytes refer to their first name."""
         is_parallel = self._is_parallel()
         names: dict[str, int] = {}
-        first: dict[tuple[str, View], str] = {}
+        first: dict[tuple[str, bytes], str] = {}
         records = []
         for item in self._listed:
             name = _unique(item.name, names)
@@ -139,11 +139,11 @@ class Checkpoint:
         """Name the class of each layer that has tensors, where it is known."""
         is_parallel = self._is_parallel()
         used = {record.layer for record in records}
-        shown = {
-            _shown_path(f"{path}.", is_parallel=is_parallel).removesuffix("."): name
+        shown = (
+            (_shown_path(f"{path}.", is_parallel=is_parallel).removesuffix("."), name)
             for path, name in self.classes.items()
-        }
-        return {path: LayerRecord(path=path, op_type=name) for path, name in shown.items() if path in used and name}
+        )
+        return {path: LayerRecord(path=path, op_type=name) for path, name in shown if path in used and name}
 
     def _is_parallel(self) -> bool:
         return all(item.name.startswith(_PARALLEL) for item in self._listed)

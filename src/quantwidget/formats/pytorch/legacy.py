@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Literal
 
 from quantwidget.dtypes import DTYPES
 from quantwidget.errors import CorruptModelError, UnsupportedFormatError
+from quantwidget.formats.pytorch.archive import MAX_PICKLE
 from quantwidget.formats.pytorch.pickled import PickleReader
-from quantwidget.formats.pytorch.views import CODE_TYPES, StorageReference
+from quantwidget.formats.pytorch.views import CODE_TYPES, StorageReference, storage_key
 from quantwidget.storage import SourceSlice
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from quantwidget.formats.pytorch.inert import Name, Persistent
     from quantwidget.storage import ByteSource, MappedFile
 
@@ -55,7 +58,10 @@ class LegacyStream:
     byteorder: Literal["little", "big"] = "little"
 
     def __init__(self, file: MappedFile) -> None:
-        with file.path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        with (
+            file.path.open("rb") as opened,
+            mmap.mmap(opened.fileno(), min(file.nbytes, MAX_PICKLE), access=mmap.ACCESS_READ) as content,
+        ):
             reader = PickleReader(content)
             if reader.read() != MAGIC_NUMBER or reader.read() != _PROTOCOL:
                 message = "this is a pickle, but not one that torch.save wrote"
@@ -67,17 +73,15 @@ class LegacyStream:
         self._sources: dict[str, ByteSource] = {}
         widths = _element_widths(reader.references)
         position = reader.position
-        for key in keys if isinstance(keys, list) else []:
-            if not isinstance(key, str | int):
-                break
-            width = widths.get(str(key), 0)
+        for key in _distinct(keys if isinstance(keys, list) else []):
+            width = widths.get(key, 0)
             if position + _COUNT_SIZE > file.nbytes:
                 break
             count = int.from_bytes(file.view(position, _COUNT_SIZE).tobytes(), "little", signed=True)
             position += _COUNT_SIZE
             if width == 0 or not 0 <= count * width <= file.nbytes - position:
                 break  # where the next storage starts cannot be told
-            self._sources[str(key)] = SourceSlice(file, position, count * width)
+            self._sources[key] = SourceSlice(file, position, count * width)
             position += count * width
 
     def source(self, key: str) -> ByteSource:
@@ -86,6 +90,20 @@ class LegacyStream:
             message = f"the file ends before the elements of storage {key!r:.80}"
             raise CorruptModelError(message)
         return self._sources[key]
+
+
+def _distinct(keys: list[object]) -> Iterator[str]:
+    """Give the names of storages up to the first that is none or that repeats another."""
+    seen = set()
+    for node in keys:
+        try:
+            key = storage_key(node)
+        except (TypeError, ValueError):
+            return
+        if key in seen:
+            return
+        seen.add(key)
+        yield key
 
 
 def _element_widths(references: list[Persistent]) -> dict[str, int]:

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 MAX_CLASS_NAME = 512
 """Characters in the module or the name of a class."""
 
+MAX_STRING = 64 << 20
+"""Bytes of one string; a NumPy array inside a pickle is one."""
+
+MAX_LINE = 1 << 16
+"""Bytes of a line: a number, or the name of a class."""
+
 _SMALL_INTEGER = 1 << 63
 
 
@@ -48,6 +54,9 @@ class Machine:
 
     def bytes_between(self, start: int, stop: int) -> bytes:
         """Return a part of the content; no more memory is set aside than the file holds."""
+        if stop - start > MAX_STRING:
+            message = f"the pickle holds a string of {stop - start} bytes, more than the limit of {MAX_STRING}"
+            raise CorruptModelError(message)
         found = self.content[start:stop]
         if len(found) != stop - start:
             message = f"the pickle ends inside a value of {stop - start} bytes at byte {start}"
@@ -56,9 +65,9 @@ class Machine:
 
     def line_at(self, at: int) -> bytes:
         """Return the bytes before the next line end."""
-        end = self.content.find(b"\n", at)
+        end = self.content.find(b"\n", at, at + MAX_LINE)
         if end < 0:
-            message = f"the pickle ends inside a line at byte {at}"
+            message = f"the line at byte {at} of the pickle does not end, or is longer than {MAX_LINE} bytes"
             raise CorruptModelError(message)
         return self.content[at:end]
 

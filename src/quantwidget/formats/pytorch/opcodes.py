@@ -37,6 +37,11 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
+def _escaped_text(line: bytes) -> str:
+    # Escapes can spell halves of a UTF-16 pair: two that fit become one character, a lone one cannot be encoded.
+    return line.decode("raw_unicode_escape").encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def _python2_text(raw: bytes) -> str | bytes:
     return raw.decode("ascii") if raw.isascii() else raw
 
@@ -186,7 +191,7 @@ WITH_ARGUMENT: dict[int, Taking] = {
         b"F": _line(lambda line: float(_checked_length(line))),
         # text and bytes; text of protocol 0 keeps its escapes
         b"S": _line(lambda line: _python2_text(line[1:-1])),
-        b"V": _line(lambda line: line.decode("raw_unicode_escape")),
+        b"V": _line(_escaped_text),
         b"T": _counted("<i", _python2_text),
         b"U": _counted("<B", _python2_text),
         b"X": _counted("<I", _text),

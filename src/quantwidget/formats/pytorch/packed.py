@@ -66,6 +66,14 @@ def layer_of(path: str) -> str:
     return ".".join(parts)
 
 
+def part_count(node: object) -> int:
+    """Parts that `packed_tensors` looks at, at most."""
+    state = node.state if isinstance(node, Call) else None
+    if isinstance(state, tuple) and state and isinstance(state[0], tuple):
+        state = state[0]
+    return min(len(state), MAX_PARTS) if isinstance(state, tuple) else 0
+
+
 def packed_tensors(node: object, path: str) -> list[tuple[str, object]]:
     """Roles and tensors of a packed object; empty for anything else.
 

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from quantwidget.formats.pytorch.inert import Name, Persistent
 
-MAX_OPCODES = 8_000_000
-"""Opcodes in one pickle; a tensor takes about 50, and each opcode at most about 100 bytes of memory."""
+MAX_OPCODES = 2_000_000
+"""Opcodes in all pickles of one file; a tensor takes about 50, and each opcode at most about 100 bytes of memory."""
 
 _MALFORMED = (IndexError, KeyError, ValueError, TypeError, OverflowError, struct.error)
 
 
 class PickleReader:
-    """Reads pickles that lie one after the other.
+    """Reads the pickles of one file, which lie one after the other or in several entries.
 
     Parameters
     ----------
@@ -39,10 +39,15 @@ class PickleReader:
     """
 
     def __init__(self, content: bytes | mmap.mmap) -> None:
-        self._content = content
-        self.position = 0
+        self._opcodes_left = MAX_OPCODES
+        self.turn_to(content)
         self.names: dict[tuple[str, str], Name] = {}
         self.references: list[Persistent] = []
+
+    def turn_to(self, content: bytes | mmap.mmap) -> None:
+        """Go on at the start of other bytes of the same file."""
+        self._content = content
+        self.position = 0
 
     def read(self) -> object:
         """Read one pickle.
@@ -50,12 +55,13 @@ class PickleReader:
         Raises
         ------
         CorruptModelError
-            The bytes end early, are not a pickle, ask for the extension registry, or hold more than `MAX_OPCODES`.
+            The bytes end early, are not a pickle or ask for the extension registry, or the file holds more than
+            `MAX_OPCODES`.
         """
         machine = Machine(self._content, self.names, self.references)
         content, at = self._content, self.position
         try:
-            for _ in range(MAX_OPCODES):
+            for left in range(self._opcodes_left - 1, -1, -1):
                 code = content[at]
                 at += 1
                 if code in WITH_ARGUMENT:
@@ -63,12 +69,12 @@ class PickleReader:
                 elif code != STOP:
                     WITHOUT_ARGUMENT[code](machine)
                 else:
-                    self.position = at
+                    self.position, self._opcodes_left = at, left
                     return machine.stack.pop()
         except CorruptModelError:
             raise
         except _MALFORMED as error:
             message = f"the pickle cannot be read at byte {at}: {type(error).__name__} {error}"
             raise CorruptModelError(message) from error
-        message = f"the pickle holds more than {MAX_OPCODES} opcodes"
+        message = f"the file's pickles hold more than {MAX_OPCODES} opcodes"
         raise CorruptModelError(message)

@@ -38,7 +38,7 @@ def affine_scheme(view: View, parameters: object, storages: Storages, source: st
     if word == "per_tensor_affine":
         block_shape = shape
         scales = _repeated(scale, scale_shape(shape, shape), np.float64)
-        zero_points = _repeated(zero_point, scale_shape(shape, shape), np.int64)
+        zero_points = _repeated(integer(zero_point), scale_shape(shape, shape), np.int64)
     elif word in _PER_CHANNEL:
         axis = integer(*rest)
         if not 0 <= axis < len(shape):
@@ -90,8 +90,11 @@ def _along(node: object, axis: int, shape: tuple[int, ...], storages: Storages) 
         if len(node) != shape[axis] or len(node) > MAX_LISTED_SCALES:
             message = f"{len(node)} scales or zero points are stored for {shape[axis]} channels"
             raise ValueError(message)
-        is_whole = all(type(value) is int for value in node)
-        return Storage.of(np.array(node, np.int64 if is_whole else np.float64).reshape(shape))
+        kinds = {type(value) for value in node}
+        if not kinds <= {int, float}:  # NumPy would walk nested lists, and lists that share parts without end
+            message = "a list of scales or zero points holds something else than numbers"
+            raise TypeError(message)
+        return Storage.of(np.array(node, np.int64 if kinds == {int} else np.float64).reshape(shape))
     if not isinstance(node, Call) or not callee_path(node).startswith("torch._utils._rebuild_tensor"):
         message = f"a {type(node).__name__} stands where scales or zero points are expected"
         raise TypeError(message)

@@ -17,7 +17,7 @@ from quantwidget.formats.pytorch.views import (
     UNEXPECTED,
     StorageReference,
     View,
-    sizes,
+    shape_of,
     type_word,
 )
 
@@ -62,7 +62,7 @@ class Tensor(NamedTuple):
     quant: QuantScheme | None = None
     note: str = ""
     nbytes: int = 0
-    identity: View | None = None
+    identity: bytes | None = None
 
 
 def is_tensor(node: object) -> bool:
@@ -97,7 +97,7 @@ def _rebuilder(node: Call) -> Callable[[Call, Storages, str], Tensor] | None:
 
 
 def _shown(view: View, storages: Storages, dtype: str = "", quant: QuantScheme | None = None) -> Tensor:
-    storage, nbytes, note = None, 0, ""
+    storage, note = None, ""
     try:
         if view.is_known:
             storage = view.storage(storages)
@@ -106,7 +106,8 @@ def _shown(view: View, storages: Storages, dtype: str = "", quant: QuantScheme |
             note = f"elements of type {view.word} are not decoded"
             nbytes = storages.source(view.key).nbytes
     except UNEXPECTED as error:
-        note = str(error)
+        # The shape is not believed either, and counts nowhere.
+        return Tensor((), dtype or view.word, view.word, note=f"shape {list(view.shape)} cannot be read: {error}")
     return Tensor(
         shape=view.shape,
         dtype=dtype or view.word,
@@ -115,7 +116,7 @@ def _shown(view: View, storages: Storages, dtype: str = "", quant: QuantScheme |
         quant=quant,
         note=note,
         nbytes=nbytes,
-        identity=view,
+        identity=view.identity,
     )
 
 
@@ -165,7 +166,7 @@ def _subclass(node: Call, storages: Storages, _source: str) -> Tensor:
     name = subclass.name if isinstance(subclass, Name) else "subclass"
     inner = _plain_parts(state.values() if isinstance(state, dict) else (), storages)
     words = [part.storage_dtype for part in inner if part.storage_dtype in DTYPES]
-    tensor = _opaque(sizes(size), words[0] if words else "uint8", name, f"{name} is not decoded", word=name)
+    tensor = _opaque(shape_of(size), words[0] if words else "uint8", name, f"{name} is not decoded", word=name)
     return tensor._replace(dtype=type_word(dtype), nbytes=sum(part.nbytes for part in inner))
 
 
@@ -177,14 +178,14 @@ def _plain_parts(nodes: Iterable[object], storages: Storages) -> list[Tensor]:
 def _meta(node: Call, _storages: Storages, _source: str) -> Tensor:
     dtype, size, *_ = arguments(node)
     word = type_word(dtype)
-    return Tensor(shape=sizes(size), dtype=word, storage_dtype=word, note="a meta tensor has no stored elements")
+    return Tensor(shape=shape_of(size), dtype=word, storage_dtype=word, note="a meta tensor has no stored elements")
 
 
 def _sparse(node: Call, storages: Storages, _source: str) -> Tensor:
     layout, data, *_ = arguments(node)
     parts = data[:_MOST_PARTS] if isinstance(data, tuple) else ()
     tensors = _plain_parts(parts, storages)
-    (shape,) = [sizes(part) for part in parts if isinstance(part, tuple) or callee_path(part) == "torch.Size"]
+    (shape,) = [shape_of(part) for part in parts if isinstance(part, tuple) or callee_path(part) == "torch.Size"]
     word = tensors[-1].dtype if tensors else UNKNOWN_TYPE
     layout_word = next(iter(arguments(layout)), None) if isinstance(layout, Call) else None
     note = f"a tensor of layout {layout_word if isinstance(layout_word, str) else 'sparse':.80} is not decoded"

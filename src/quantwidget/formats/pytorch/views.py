@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import struct
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 
 MAX_DIMENSIONS = 32
 """More dimensions are refused: NumPy 1 shows at most so many, torch at most 64."""
+
+MAX_ELEMENTS = 1 << 53
+"""No tensor has more elements; a browser counts no further. A length of 0 is left out of the product."""
 
 CODE_TYPES = {"qint8": "int8", "quint8": "uint8", "qint32": "int32", "quint4x2": "uint4", "quint2x4": "uint2"}
 """torch's words for quantized types, and the type of their codes."""
@@ -104,16 +109,13 @@ class StorageReference(NamedTuple):
             message = f"a {type(node).__name__} stands where a storage is expected"
             raise TypeError(message)
         kind, storage_type, key, _device, _count, *rest = node.identity[:6]
-        if kind != "storage" or not isinstance(storage_type, Name) or not isinstance(key, (str, int)):
+        if kind != "storage" or not isinstance(storage_type, Name):
             message = "the reference to a storage is not understood"
             raise TypeError(message)
-        if isinstance(key, str) and len(key) > _LONGEST_KEY:
-            message = f"the name of a storage has {len(key)} characters"
-            raise ValueError(message)
         word = _STORAGE_TYPES.get(storage_type.name, storage_type.name)
         # Streams of torch before 1.6 may add (key of the part, first element, element count).
         start = integer(rest[0][1]) if rest and isinstance(rest[0], tuple) else 0
-        return cls(str(key), word, start)
+        return cls(storage_key(key), word, start)
 
 
 class View(NamedTuple):
@@ -149,12 +151,17 @@ class View(NamedTuple):
             They are not what torch writes.
         """
         origin = StorageReference.of(reference)
-        shape, strides = sizes(size), sizes(stride)
+        shape, strides = shape_of(size), sizes(stride)
         if len(shape) != len(strides):
             message = f"there are {len(strides)} strides for {len(shape)} dimensions"
             raise ValueError(message)
         used = tuple([step if length > 1 else 0 for length, step in zip(shape, strides, strict=True)])
         return cls(origin.key, origin.start + integer(offset), shape, used, word or origin.word)
+
+    @property
+    def identity(self) -> bytes:
+        """Equal for equal views only; unlike the hash of a tuple of numbers, it cannot be chosen to collide."""
+        return hashlib.blake2b(repr(tuple(self)).encode(), digest_size=16).digest()
 
     @property
     def is_known(self) -> bool:
@@ -204,8 +211,39 @@ def integer(node: object) -> int:
     return node
 
 
+def storage_key(node: object) -> str:
+    """Return the name of a storage: a short text or a number.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is something else, or too long.
+    """
+    if not isinstance(node, str):
+        return str(integer(node))
+    if len(node) > _LONGEST_KEY:
+        message = f"the name of a storage has {len(node)} characters"
+        raise ValueError(message)
+    return node
+
+
+def shape_of(node: object) -> tuple[int, ...]:
+    """Return a shape.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `sizes` refuses it, a length is negative, or there are more than `MAX_ELEMENTS` elements.
+    """
+    shape = sizes(node)
+    if min(shape, default=0) < 0 or math.prod(length for length in shape if length) > MAX_ELEMENTS:
+        message = f"there is no tensor of shape {list(shape)}"
+        raise ValueError(message)
+    return shape
+
+
 def sizes(node: object) -> tuple[int, ...]:
-    """Return a shape or strides.
+    """Return lengths or strides.
 
     Raises
     ------

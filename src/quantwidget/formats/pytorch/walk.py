@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from quantwidget.formats.pytorch.inert import Call, Persistent, arguments, callee_path, unwrapped
-from quantwidget.formats.pytorch.packed import class_path, layer_of, op_type, packed_tensors
+from quantwidget.formats.pytorch.packed import class_path, layer_of, op_type, packed_tensors, part_count
 from quantwidget.formats.pytorch.tensors import is_tensor
 
 if TYPE_CHECKING:
@@ -20,6 +20,11 @@ MAX_WORK = 16_000_000
 
 _OPENING = 32
 _FINDING = 8
+_READING = 64
+_CHARACTERS_PER_ENTRY = 32
+
+MAX_CLASS_PATHS = 1 << 24
+"""Characters in the paths of the objects whose classes are kept."""
 
 MAX_MEETINGS = 64
 """A container that others share is opened at most so often."""
@@ -76,6 +81,7 @@ class Walk:
     notes: dict[str, None] = field(default_factory=dict)
     _meetings: dict[int, int] = field(default_factory=dict)
     _work: int = 0
+    _class_paths: int = 0
 
     def tensors(self, root: object, path: str = "") -> Iterator[Found]:
         """Find the tensors of a tree in the order of the file."""
@@ -111,7 +117,14 @@ class Walk:
             self.notes["the file holds too many objects to look at; the rest is left out"] = None
         return self._work <= MAX_WORK
 
+    def _set_class(self, path: str, name: str) -> None:
+        self._class_paths += len(path)
+        if self._class_paths <= MAX_CLASS_PATHS:
+            self.classes.setdefault(path, name)
+
     def _below(self, here: Found) -> Iterator[Found]:
+        if not self._may_work(_READING * part_count(here.node)):
+            return
         packed = packed_tensors(here.node, here.path)
         if packed:
             yield from self._in_packed(here, packed)
@@ -123,7 +136,7 @@ class Walk:
     def _in_packed(self, here: Found, packed: list[tuple[str, object]]) -> Iterator[Found]:
         path = layer_of(here.path)
         holder = class_path(here.node) if isinstance(here.node, Call) else _PACKED_LINEAR
-        self.classes.setdefault(path, op_type(holder))
+        self._set_class(path, op_type(holder))
         layer = Found(path, None, is_extra=here.is_extra)
         for role, tensor in packed:
             yield from self._named(layer, role, tensor, holder.rpartition(".")[2])
@@ -146,7 +159,7 @@ class Walk:
         name = op_type(class_path(node))
         if path in _GRAPH_MODULES:
             parts, name = arguments(node)[:1], "GraphModule"
-        self.classes.setdefault(here.path, name)
+        self._set_class(here.path, name)
         for part in parts:
             if isinstance(part, dict) and any(word in part for word in _MODULE_PARTS):
                 yield from self._in_module(here, part)
@@ -177,6 +190,7 @@ class Walk:
             self.notes[f"tensors with names longer than {MAX_NAME} characters are left out"] = None
             return ()
         path = f"{parent.path}.{word}" if parent.path else word
+        self._work += len(path) // _CHARACTERS_PER_ENTRY
         return (Found(path, node, holder, parent.is_extra or word == _REPEATED),)
 
 
