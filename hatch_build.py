@@ -1,4 +1,4 @@
-"""A wheel carries the built front end, or is not made."""
+"""A wheel or source archive carries the built front end, or is not made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BUILT = ("widget.js", "page.js", "widget.css")
 
 
 class FrontEndHook(BuildHookInterface):
-    """Refuses to make a wheel without the front end; never builds it, so that no build runs npm by surprise."""
+    """Refuses to make an archive without the front end; never builds it, so that no build runs npm by surprise."""
 
     PLUGIN_NAME = "custom"
 
@@ -20,6 +20,6 @@ class FrontEndHook(BuildHookInterface):
         del build_data
         static = Path(self.root) / "src" / "quantwidget" / "static"
         missing = [name for name in BUILT if not (static / name).is_file()]
-        if missing and version != "editable" and self.target_name == "wheel":
+        if missing and version != "editable":
             message = f"the front end is not built ({', '.join(missing)} missing): run `make build` first"
             raise RuntimeError(message)

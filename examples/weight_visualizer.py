@@ -77,6 +77,8 @@ def _(widget):
 def _(tensor):
     if tensor is None:
         summary = mo.md("Select a tensor above.")
+    elif not tensor.is_readable:
+        summary = mo.md(f"This tensor is listed only: {tensor.note}")
     else:
         stats = tensor.stats()
         rows = {
@@ -97,7 +99,7 @@ def _(tensor):
                 "lowest and highest code": f"{codes.min()} and {codes.max()}",
                 "codes at either end of the range": f"{((codes == tensor.quant.code_min) | (codes == tensor.quant.code_max)).mean():.3%}",
             }
-        summary = mo.ui.table([{"what": what, "is": str(value)} for what, value in rows.items()], selection=None)
+        summary = mo.ui.table([{"what": what, "is": str(value)} for what, value in rows.items()], selection=None, pagination=False)
     summary
     return
 

@@ -85,3 +85,19 @@ def test_two_tensors_of_one_role_are_both_kept():
 def test_an_unreadable_entry_has_a_note_and_no_values():
     index = model(plain("a.weight", np.zeros(3, np.float32), storage=None, note="gone"))
     assert dict(index["tensor_data"]["a"]["weight"]) == {"shape": (3,), "is_quantized": False, "note": "gone"}
+
+
+def test_no_tensor_is_lost_when_roles_and_names_collide():
+    index = model(
+        plain(".lead", np.zeros(1), layer="", role="lead"),
+        plain("lead", np.ones(1), layer="", role="lead"),
+        plain("other", np.ones(1), layer="", role="lead"),
+    )
+    assert index["layers"] == {"": {"lead": ".lead", "lead (2)": "lead", "other": "other"}}
+
+
+def test_indexes_are_compared_without_reading():
+    one, two = model(plain("a", np.zeros(3))), model(plain("a", np.zeros(3)))
+    assert one != two
+    assert one == one  # noqa: PLR0124
+    assert len({one, two}) == 2

@@ -226,3 +226,30 @@ def test_an_alias_is_read_as_the_tensor_that_holds_its_bytes():
     reply, _ = ask(session, "scan", tensors=[1, 0, 1])
     assert [entry["tensor"] for entry in reply["sketches"]] == [0]
     assert session.is_complete
+
+
+class Interrupted(HeldBytes):
+    """Bytes whose reading is interrupted once, in the middle."""
+
+    looks = 0
+
+    def view(self, offset, nbytes):
+        self.looks += 1
+        if self.looks == 2:
+            raise KeyboardInterrupt
+        return super().view(offset, nbytes)
+
+
+@pytest.mark.parametrize("op", ["scan", "count_range"])
+def test_an_interrupt_leaves_nothing_half_done(op):
+    numbers = np.arange(2_000_000, dtype=np.float32)
+    storage = Storage(Interrupted(numbers.tobytes()), DTYPES["float32"], numbers.shape)
+    session = Session(model(plain("a", numbers, storage=storage)), version="1")
+    body = {"tensors": [0]} if op == "scan" else {"tensor": 0, "space": "values", "low": -1, "high": 1e9}
+    reply, _ = ask(session, op, **body)
+    assert (reply["op"], reply["message"]) == ("error", "the kernel was interrupted")
+    for _ in range(50):
+        reply, _ = ask(session, op, **body)
+        if reply.get("complete") or reply.get("sketches"):
+            break
+    assert (reply["sketches"][0]["statistics"]["count"] if op == "scan" else reply["count"]) == numbers.size

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import copy
 import math
 import os
 import shutil
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from hypothesis import strategies as st
 import quantwidget as qw
 from quantwidget.dtypes import DTYPES
 from quantwidget.errors import CorruptModelError
-from quantwidget.storage import HeldBytes, InflatedBytes, MappedFile, SourceSlice, Storage, regions
+from quantwidget.storage import HeldBytes, InflatedBytes, ModelFile, SourceSlice, Storage, regions
 
 MODEL = Path(__file__).parent.parent / "examples" / "models" / "resnet8.pt"
 
@@ -123,20 +126,54 @@ def test_a_file_that_has_changed_is_refused(tmp_path, content):
     path = tmp_path / "weights"
     path.write_bytes(bytes(100))
     os.utime(path, ns=(0, 0))
-    file = MappedFile(path)
+    file = ModelFile(path)
     assert file.view(50, 10).tobytes() == bytes(10)
     path.write_bytes(content)
     with pytest.raises(CorruptModelError, match="has changed since it was opened"):
         file.view(50, 10)
 
 
-def test_a_file_that_was_replaced_or_removed_can_still_be_read(tmp_path):
+def test_a_file_that_was_replaced_or_removed_is_refused(tmp_path):
     path = tmp_path / "weights"
-    path.write_bytes(bytes([1]) * 100)
-    file = MappedFile(path)
-    path.unlink()
-    path.write_bytes(bytes(10))
-    assert file.view(50, 10).tobytes() == bytes([1]) * 10
+    path.write_bytes(bytes(100))
+    file = ModelFile(path)
+    path.rename(tmp_path / "other")
+    with pytest.raises(CorruptModelError, match="no longer there"):
+        file.view(50, 10)
+    path.write_bytes(bytes(100))
+    with pytest.raises(CorruptModelError, match="has changed"):
+        file.view(50, 10)
+
+
+def test_an_index_can_be_copied():
+    index = qw.open_model(MODEL)
+    again = copy.deepcopy(index)
+    for name, tensor in index.tensors.items():
+        np.testing.assert_array_equal(again.tensors[name].values(), tensor.values())
+
+
+def test_forked_processes_read_beside_each_other():
+    names = [name for name, tensor in qw.open_model(MODEL).tensors.items() if tensor.size > 1000]
+    index = qw.open_model(MODEL)
+    expected = [index.tensors[name].stats() for name in names]
+    script = (
+        "import multiprocessing, sys, quantwidget as qw\n"
+        "index = qw.open_model(sys.argv[1])\n"
+        "def mean(name): return index.tensors[name].stats().mean\n"
+        "with multiprocessing.get_context('fork').Pool(4) as pool:\n"
+        "    print(pool.map(mean, sys.argv[2:] * 20, chunksize=1))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, MODEL, *names], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str([statistics.mean for statistics in expected] * 20)
+
+
+def test_a_model_of_many_files_needs_no_handle_for_each(tmp_path):
+    for place in range(300):
+        (tmp_path / str(place)).write_bytes(bytes([place % 256]) * 4)
+    files = [ModelFile(tmp_path / str(place)) for place in range(300)]
+    before = len(list(Path("/dev/fd").iterdir()))
+    assert [file.view(0, 1)[0] for file in files] == [place % 256 for place in range(300)]
+    assert len(list(Path("/dev/fd").iterdir())) == before
 
 
 def test_a_truncated_file_does_not_end_the_process(tmp_path):

@@ -240,3 +240,32 @@ def test_a_tensor_of_an_unknown_type_and_an_absurd_shape_is_listed_only(ask):
     record = plain("a", np.zeros(1), storage=None, dtype="type 39", shape=(2**62, 2**62), note="unknown type")
     with pytest.raises(NotDecodedError, match="unknown type"):
         getattr(model(record).tensors["a"], ask)()
+
+
+@pytest.mark.parametrize(
+    ("bins", "limits"), [(0, None), (-3, None), (5, (1, 0)), (5, (np.nan, 1)), (5, (0, np.inf)), (5, (-np.inf, 0))]
+)
+def test_a_histogram_of_nonsense_is_refused(bins, limits):
+    tensor = model(plain("a", np.arange(9.0))).tensors["a"]
+    with pytest.raises(ValueError, match=r"at least one bin|ascends"):
+        tensor.histogram(bins=bins, range=limits)
+
+
+def test_complex_numbers_have_no_histogram():
+    with pytest.raises(NotDecodedError, match="complex"):
+        model(plain("a", np.array([1 + 2j]))).tensors["a"].histogram(range=(0, 1))
+
+
+@pytest.mark.parametrize("block_shape", [(0, 4), (1, 4)])
+def test_an_empty_quantized_tensor_has_empty_statistics(block_shape):
+    record = quantized("a", np.zeros((0, 4), np.int8), np.zeros(0), block_shape=block_shape)
+    tensor = model(record).tensors["a"]
+    assert tensor.stats().count == 0
+    assert tensor.histogram().counts.sum() == 0
+    assert tensor.values().shape == (0, 4)
+
+
+def test_a_reference_shows_itself_in_one_line():
+    tensor = model(quantized("conv.weight", np.zeros((2, 3), np.int8), np.ones(2), block_shape=(1, 3))).tensors
+    assert repr(tensor["conv.weight"]) == "<TensorRef 'conv.weight': 2 × 3, int8 per_axis>"
+    assert repr(tensor["conv.weight"].quant) == "<QuantScheme affine int8 per_axis 0, scale explicit, stored>"

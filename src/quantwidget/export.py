@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from quantwidget.index import TensorIndex
 
-FALLBACK_ROWS = 60
-FALLBACK_NAME = 80
+FALLBACK_BYTES = 20_000
+FALLBACK_CELL = 80
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -74,21 +74,26 @@ def page_html(traits: Mapping[str, object], *, title: str) -> str:
 
 
 def fallback_html(index: TensorIndex) -> str:
-    """Make a table of the tensors, at most 20 KB, for hosts that run no scripts and keep no widget state."""
-    rows = [
-        f"<tr><td>{_cell(tensor.name)}</td><td>{_cell(tensor.storage_dtype)}</td>"
-        f"<td>{' × '.join(map(str, tensor.shape)) or 'scalar'}</td><td>{tensor.nbytes:,}</td></tr>"
-        for tensor in list(index.tensors.values())[:FALLBACK_ROWS]
-    ]
-    left_out = len(index.tensors) - len(rows)
-    notes = "".join(f"<p>{escape(note[:400])}</p>" for note in index.notes[:4])
-    return (
+    """Make a table of the tensors, at most 20 kB, for hosts that run no scripts and keep no widget state."""
+    head = (
         f"<div><p><b>quantwidget</b> · {escape(index.format)} · {len(index.layers):,} layers, "
-        f"{len(index.tensors):,} tensors. Run the cell to explore them.</p>{notes}"
-        "<table><thead><tr><th>tensor</th><th>stored as</th><th>shape</th><th>bytes</th></tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table>{f'<p>and {left_out:,} more</p>' if left_out else ''}</div>"
+        f"{len(index.tensors):,} tensors. Run the cell to explore them.</p>"
+        f"{''.join(f'<p>{_text(note)}</p>' for note in index.notes[:4])}"
+        "<table><thead><tr><th>tensor</th><th>stored as</th><th>shape</th><th>bytes</th></tr></thead><tbody>"
     )
+    rows: list[str] = []
+    room = FALLBACK_BYTES - len(head.encode()) - 100
+    for tensor in index.tensors.values():
+        shape = " × ".join(map(str, tensor.shape)) or "scalar"
+        cells = (tensor.name, tensor.storage_dtype, shape, f"{tensor.nbytes:,}")
+        row = f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in cells)}</tr>"
+        room -= len(row.encode())
+        if room < 0:
+            break
+        rows.append(row)
+    left_out = len(index.tensors) - len(rows)
+    return f"{head}{''.join(rows)}</tbody></table>{f'<p>and {left_out:,} more</p>' if left_out else ''}</div>"
 
 
-def _cell(text: str) -> str:
-    return escape(text if len(text) <= FALLBACK_NAME else text[: FALLBACK_NAME - 1] + "…")
+def _text(text: str) -> str:
+    return escape(text if len(text) <= FALLBACK_CELL else text[: FALLBACK_CELL - 1] + "…")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -71,7 +72,9 @@ class TensorIndex(Mapping[str, Any]):
         roles: dict[str, dict[str, str]] = {}
         for tensor in record.tensors:
             in_layer = roles.setdefault(tensor.layer, {})
-            role = tensor.role if tensor.role not in in_layer else tensor.name
+            role = tensor.role
+            while role in in_layer:
+                role = tensor.name if role == tensor.role != tensor.name else f"{role} (2)"
             in_layer[role] = tensor.name
             self.tensors[tensor.name] = TensorRef.of(tensor, role)
         self.layers = {
@@ -79,6 +82,9 @@ class TensorIndex(Mapping[str, Any]):
             for path, in_layer in roles.items()
             for known in (record.layers.get(path, LayerRecord(path=path)),)
         }
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     def __repr__(self) -> str:
         """One line: format, source, number of layers and tensors."""
@@ -129,6 +135,9 @@ class Entry(Mapping[str, Any]):
     def __init__(self, tensor: TensorRef) -> None:
         self._tensor = tensor
 
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
     def __repr__(self) -> str:
         """Name the tensor and its keys."""
         return f"<Entry {self._tensor.name!r}: {', '.join(self)}>"
@@ -141,7 +150,7 @@ class Entry(Mapping[str, Any]):
         quant = self._tensor.quant
         if self._tensor.is_quantized and quant is not None:
             keys += ["int_values", "scale_values", "zero_point_values"]
-            if quant.granularity == "per_tensor":
+            if math.prod(quant.scale_shape) == 1:
                 keys += ["scale", "zero_point"]
         return iter(keys)
 

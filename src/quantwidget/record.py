@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Granularity = Literal["per_tensor", "per_axis", "per_block"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class QuantScheme:
     """How codes become values.
 
@@ -66,6 +66,14 @@ class QuantScheme:
     codebook: npt.NDArray[np.float64] | None = None
     group_index: npt.NDArray[np.int64] | None = None
     scale_levels: tuple[npt.NDArray[np.float64], ...] = ()
+
+    def __repr__(self) -> str:
+        """One line: kind, code type, granularity and where the scale comes from."""
+        axis = "" if self.axis is None else f" {self.axis}"
+        return (
+            f"<QuantScheme {self.kind} {self.code_dtype} {self.granularity}{axis}, "
+            f"scale {self.scale_origin}, {self.status}>"
+        )
 
     @property
     def bits(self) -> int:

@@ -137,6 +137,9 @@ class Session:
         except RequestError as error:
             reply = _error(number, error.code, str(error))
             payload = b""
+        except KeyboardInterrupt:
+            reply = _error(number, "failed", "the kernel was interrupted")
+            payload = b""
         except Exception as error:  # noqa: BLE001 - the page must get an answer whatever went wrong
             reply = _error(number, "failed", f"{type(error).__name__}: {error}")
             payload = b""
@@ -208,6 +211,9 @@ class Session:
                 self._sketches[number] = self._scan.sketch
             except Exception as error:  # noqa: BLE001 - one bad tensor never hides the good ones
                 self._failed[number] = str(error) or type(error).__name__
+            except BaseException:
+                self._scan = None
+                raise
             self._scan = None
             if self._clock() > deadline:
                 return
@@ -226,7 +232,7 @@ class Session:
                 self._counts.popitem(last=False)
         try:
             self._count(job, key)
-        except Exception:
+        except BaseException:
             del self._counts[key]
             raise
         reply = wire.CountRangeReply(

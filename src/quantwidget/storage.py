@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import mmap
 import os
-import threading
-import weakref
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -30,14 +30,12 @@ INFLATE_LIMIT = 1 << 30
 MAX_SIZE = (1 << 63) - 1
 """Elements in one array, as NumPy counts them."""
 
-_PART = 1 << 20
-
 MAX_ELEMENTS_BEYOND_STORAGE = 1 << 22
 """An expanded view (stride 0) may show more elements than it stores, up to this many."""
 
 
 class ByteSource(Protocol):
-    """A run of bytes that is looked at in place."""
+    """A run of bytes that is looked at a range at a time."""
 
     @property
     def nbytes(self) -> int:
@@ -61,52 +59,64 @@ def _check_range(what: str, size: int, offset: int, nbytes: int) -> None:
         raise CorruptModelError(message)
 
 
-class MappedFile:
-    """A file that is read where it is looked at; a file that has changed since it was opened is refused.
+class ModelFile:
+    """A file that is opened whenever it is looked at, and refused once it is no longer the same.
 
-    Elements are read and not mapped into memory: a file that becomes shorter under a mapping ends the process.
+    It holds no handle: a model may consist of thousands of files, and processes may be forked. Elements are read, not
+    mapped into memory: a file that becomes shorter under a mapping ends the process.
 
     Parameters
     ----------
     path
-        The file; it is opened now.
+        The file; its identity, size and modification time are taken now.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._handle = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        weakref.finalize(self, os.close, self._handle)
-        self._lock = threading.Lock()
-        self._state = self._current_state()
+        self._state = _state(self.path.stat())
 
     @property
     def nbytes(self) -> int:
         """Size of the file in bytes, when it was opened."""
-        return self._state[0]
+        return self._state[2]
 
     def view(self, offset: int, nbytes: int) -> npt.NDArray[np.uint8]:
         """Read a range of the file; see `ByteSource.view`."""
         _check_range(self.path.name, self.nbytes, offset, nbytes)
         content = np.empty(nbytes, np.uint8)
-        filled = 0
-        with self._lock:
-            os.lseek(self._handle, offset, os.SEEK_SET)
-            while filled < nbytes and (part := os.read(self._handle, min(nbytes - filled, _PART))):
-                content[filled : filled + len(part)] = np.frombuffer(part, np.uint8)
-                filled += len(part)
-        if filled < nbytes or self._current_state() != self._state:
-            message = f"{self.path.name} has changed since it was opened: open it again"
-            raise CorruptModelError(message)
+        unfilled = content.data
+        with self._opened() as file:
+            file.seek(offset)
+            while unfilled and (count := file.readinto(unfilled)):
+                unfilled = unfilled[count:]
+            self._check_unchanged(file)
         content.flags.writeable = False
         return content
 
     def mapped(self) -> memoryview:
         """Look at the whole file without reading it, while headers are parsed; keep no part of it for later."""
-        return memoryview(mmap.mmap(self._handle, 0, access=mmap.ACCESS_READ) if self.nbytes else b"")
+        with self._opened() as file:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if self.nbytes else b"")
 
-    def _current_state(self) -> tuple[int, int]:
-        status = os.fstat(self._handle)
-        return status.st_size, status.st_mtime_ns
+    @contextmanager
+    def _opened(self) -> Iterator[FileIO]:
+        try:
+            file = FileIO(self.path)
+        except FileNotFoundError:
+            message = f"{self.path.name} is no longer there"
+            raise CorruptModelError(message) from None
+        with file:
+            self._check_unchanged(file)
+            yield file
+
+    def _check_unchanged(self, file: FileIO) -> None:
+        if _state(os.fstat(file.fileno())) != self._state:
+            message = f"{self.path.name} has changed since it was opened: open it again"
+            raise CorruptModelError(message)
+
+
+def _state(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 class HeldBytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -37,13 +38,18 @@ class Chunk(NamedTuple):
     codes: npt.NDArray[np.generic] | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class TensorRef(TensorRecord):
     """One tensor, lazy: its bytes are read when one of the methods asks for them.
 
     The fields are those of `TensorRecord`. Every method that reads raises `NotDecodedError` when the tensor is listed
-    only, and `CorruptModelError` when the file has become shorter.
+    only, and `CorruptModelError` when the file has changed since it was opened.
     """
+
+    def __repr__(self) -> str:
+        """One line: name, shape and scheme or type."""
+        scheme = self.storage_dtype if self.quant is None else f"{self.quant.code_dtype} {self.quant.granularity}"
+        return f"<TensorRef {self.name!r}: {' × '.join(map(str, self.shape)) or 'scalar'}, {scheme}>"
 
     @classmethod
     def of(cls, record: TensorRecord, role: str) -> TensorRef:
@@ -71,8 +77,8 @@ class TensorRef(TensorRecord):
         Returns
         -------
         numpy.ndarray
-            Shape ``shape``. float32 for a quantized tensor, computed in float64 and rounded once; otherwise the stored
-            type, with float32 for the float types that NumPy lacks.
+            Shape ``shape``. float32 for a quantized tensor, equal to what torch and ONNX Runtime compute; otherwise the
+            stored type, with float32 for the float types that NumPy lacks.
         """
         self._scheme()
         result = np.empty(self.shape, self._values_dtype())
@@ -86,7 +92,7 @@ class TensorRef(TensorRecord):
         Returns
         -------
         numpy.ndarray
-            Shape ``shape``, in the NumPy type of ``quant.code_dtype``.
+            Shape ``shape``, in the NumPy type of ``quant.code_dtype``; float32 for codes that are narrow floats.
 
         Raises
         ------
@@ -112,11 +118,8 @@ class TensorRef(TensorRecord):
         Integer codes get a count each. A tensor with one scale has the distribution of its values in that of its codes,
         so only its codes are counted.
         """
-        self._scheme()
         codes = DTYPES[self.quant.code_dtype] if self.is_quantized and self.quant is not None else None
-        if DTYPES[self.dtype].kind == "complex":
-            message = f"{self.name} holds complex numbers, which have no distribution along a line"
-            raise NotDecodedError(message)
+        self._check_ordered()
         return Sketch(
             value_dtype=DTYPES[self.dtype if codes is None else "float32"],
             size=self.size,
@@ -130,7 +133,7 @@ class TensorRef(TensorRecord):
         Reads the scale, zero point and offset of a tensor that has one of each.
         """
         quant = self.quant
-        if quant is None or quant.kind != "affine" or quant.granularity != "per_tensor" or quant.scale is None:
+        if quant is None or quant.kind != "affine" or quant.scale is None or quant.scale.size != 1:
             return None
         with np.errstate(over="ignore"):
             scale = float(quant.scale.reshape(-1)[0].astype(np.float32))
@@ -162,7 +165,19 @@ class TensorRef(TensorRecord):
             Number of bins.
         range
             Lower and upper edge; smallest and largest finite value by default.
+
+        Raises
+        ------
+        ValueError
+            ``bins`` is no positive whole number, or ``range`` does not ascend or is not finite.
         """
+        if operator.index(bins) < 1:
+            message = f"a histogram needs at least one bin, not {bins}"
+            raise ValueError(message)
+        if range is not None and not -math.inf < range[0] <= range[1] < math.inf:
+            message = f"a range ascends from one finite number to another, and {range} does not"
+            raise ValueError(message)
+        self._check_ordered()
         if range is None:
             statistics = self.stats()
             range = (statistics.minimum or 0.0, statistics.maximum or 0.0)  # noqa: A001
@@ -175,6 +190,12 @@ class TensorRef(TensorRecord):
         for region in self.storage.regions(elements):
             codes = scheme.codes(self, region)
             yield region, scheme.values(self, region, codes), codes
+
+    def _check_ordered(self) -> None:
+        self._scheme()
+        if DTYPES[self.dtype].kind == "complex":
+            message = f"{self.name} holds complex numbers, which have no distribution along a line"
+            raise NotDecodedError(message)
 
     def _scheme(self) -> Scheme:
         scheme = scheme_of(self)

@@ -123,8 +123,18 @@ class QuantWidget(anywidget.AnyWidget):
         -------
         pathlib.Path
             The file.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such folder.
         """
+        target = Path(path)
+        if not target.parent.is_dir():
+            message = f"there is no folder {target.parent}"
+            raise FileNotFoundError(message)
         self._session.scan_for(float("inf"))
+        self._sketches = self._packed_sketches()
         traits = {
             "_manifest": self._manifest,
             "_sketches": self._packed_sketches(budget=1 << 31),
@@ -132,7 +142,6 @@ class QuantWidget(anywidget.AnyWidget):
             "theme": self.theme,
             "height": self.height,
         }
-        target = Path(path)
         target.write_text(page_html(traits, title=Path(self._index.source).name or "model"), encoding="utf-8")
         return target
 

@@ -10,7 +10,7 @@ import torch
 from torch_files import QUIET, assert_same, by_name, elements, saved
 
 from quantwidget.formats.pytorch import open_file
-from quantwidget.storage import MappedFile
+from quantwidget.storage import ModelFile
 
 pytestmark = [pytest.mark.filterwarnings(line) for line in QUIET]
 
@@ -180,13 +180,13 @@ def test_archives_that_were_compressed_again_are_read(tmp_path):
 def test_opening_reads_pickles_and_headers_only(tmp_path, monkeypatch):
     torch.save({"x": torch.ones(1 << 20)}, tmp_path / "model.pt")
     looked_at = []
-    view = MappedFile.view
+    view = ModelFile.view
 
     def watched(self, offset, nbytes):
         looked_at.append(nbytes)
         return view(self, offset, nbytes)
 
-    monkeypatch.setattr(MappedFile, "view", watched)
+    monkeypatch.setattr(ModelFile, "view", watched)
     (tensor,) = open_file(tmp_path / "model.pt").tensors
     assert sum(looked_at) < 100_000
     assert tensor.storage.nbytes == 4 << 20

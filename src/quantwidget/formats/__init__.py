@@ -62,7 +62,7 @@ def open_record(path: Path, *, name: str | None = None) -> ModelRecord:
         message = f"there is no file {path}"
         raise FileNotFoundError(message)
     if not path.is_file():
-        message = f"{path.name} is not a file"
+        message = f"{path} is a folder: name the model file in it" if path.is_dir() else f"{path} is not a file"
         raise UnsupportedFormatError(message)
     with path.open("rb") as file:
         head = file.read(HEAD)

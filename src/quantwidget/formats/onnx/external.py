@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from quantwidget.storage import MappedFile
+from quantwidget.storage import ModelFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ MAX_LOCATION = 1024
 class ExternalData(NamedTuple):
     """A run of bytes in a file of the model's folder."""
 
-    file: MappedFile
+    file: ModelFile
     offset: int
     nbytes: int
 
@@ -48,8 +48,8 @@ class ExternalFiles:
     def __init__(self, model: Path) -> None:
         self._folders = tuple(dict.fromkeys((model.parent, model.resolve().parent)))
         self._roots = tuple(folder.resolve() for folder in self._folders)
-        self._files: dict[Path, MappedFile] = {}
-        self._found: dict[str, MappedFile | str] = {}
+        self._files: dict[Path, ModelFile] = {}
+        self._found: dict[str, ModelFile | str] = {}
 
     def locate(self, entries: Mapping[str, str]) -> ExternalData:
         """Find the bytes of one tensor without reading them.
@@ -75,7 +75,7 @@ class ExternalFiles:
             raise ValueError(message)
         return ExternalData(file, offset, length)
 
-    def _look_for(self, location: str) -> MappedFile | str:
+    def _look_for(self, location: str) -> ModelFile | str:
         """Find a file, or a sentence that says why it is not opened."""
         if len(self._found) >= MAX_FILES:
             return f"external data: the model names more than {MAX_FILES} files, and this one was not looked for"
@@ -84,7 +84,7 @@ class ExternalFiles:
         except (ValueError, OSError) as error:
             return str(error)
 
-    def _file(self, location: str) -> MappedFile:
+    def _file(self, location: str) -> ModelFile:
         shown = repr(location[:200])
         if _ORT_MEMORY in location:
             message = "external data: it lay in the memory of ONNX Runtime and was never saved"
@@ -110,7 +110,7 @@ class ExternalFiles:
             message = f"external data: {shown} is not a regular file"
             raise ValueError(message)
         if path not in self._files:
-            self._files[path] = MappedFile(path)
+            self._files[path] = ModelFile(path)
         return self._files[path]
 
     def _resolve(self, location: str) -> Path | None:

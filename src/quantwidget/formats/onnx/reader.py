@@ -21,7 +21,7 @@ from quantwidget.formats.onnx.protobuf import slim
 from quantwidget.formats.onnx.quantization import Quantizer
 from quantwidget.formats.onnx.tensors import StoredTensor, TensorReader, shape_problem
 from quantwidget.record import LayerRecord, ModelRecord, TensorRecord
-from quantwidget.storage import MappedFile
+from quantwidget.storage import ModelFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -54,7 +54,7 @@ _DAMAGE = (
 
 def read_model(path: Path) -> ModelRecord:
     """Read a file's graph; see `quantwidget.formats.onnx.open_file`."""
-    file = MappedFile(path)
+    file = ModelFile(path)
     _refuse_others(path, file.view(0, min(_SNIFF, file.nbytes)).tobytes())
     try:
         return _read(file)
@@ -88,7 +88,7 @@ def _is_text(head: bytes) -> bool:
     return bool(text) and all(letter.isprintable() or letter in "\t\r\n" for letter in text)
 
 
-def _read(file: MappedFile) -> ModelRecord:
+def _read(file: ModelFile) -> ModelRecord:
     skeleton = slim(file.mapped())
     model = ModelProto.FromString(skeleton.content)
     if not model.HasField("graph"):

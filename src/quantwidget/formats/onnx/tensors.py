@@ -20,7 +20,7 @@ from quantwidget.storage import HeldBytes, SourceSlice, Storage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from quantwidget.storage import ByteSource, MappedFile
+    from quantwidget.storage import ByteSource, ModelFile
 
 MAX_DIMENSIONS = 32
 MAX_ELEMENTS = 1 << 56
@@ -108,7 +108,7 @@ class TensorReader:
         The model without its payloads.
     """
 
-    def __init__(self, file: MappedFile, model: SlimModel) -> None:
+    def __init__(self, file: ModelFile, model: SlimModel) -> None:
         self._file, self._model = file, model
         self._external = ExternalFiles(file.path)
 

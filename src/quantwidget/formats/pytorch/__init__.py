@@ -11,7 +11,7 @@ from quantwidget.formats.pytorch.legacy import MAGIC_BYTES, LegacyStream
 from quantwidget.formats.pytorch.pickled import PickleReader
 from quantwidget.formats.pytorch.views import UNEXPECTED
 from quantwidget.record import ModelRecord
-from quantwidget.storage import MappedFile
+from quantwidget.storage import ModelFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,7 +56,7 @@ def open_file(path: Path) -> ModelRecord:
     CorruptModelError
         The file is cut off or damaged, or larger inside than any model is.
     """
-    file = MappedFile(path)
+    file = ModelFile(path)
     head = file.view(0, min(file.nbytes, 512)).tobytes()
     try:
         if head.startswith(_ZIP):

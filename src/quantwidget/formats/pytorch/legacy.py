@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from quantwidget.formats.pytorch.inert import Name, Persistent
-    from quantwidget.storage import ByteSource, MappedFile
+    from quantwidget.storage import ByteSource, ModelFile
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 
@@ -57,7 +57,7 @@ class LegacyStream:
 
     byteorder: Literal["little", "big"] = "little"
 
-    def __init__(self, file: MappedFile) -> None:
+    def __init__(self, file: ModelFile) -> None:
         with (
             file.path.open("rb") as opened,
             mmap.mmap(opened.fileno(), min(file.nbytes, MAX_PICKLE), access=mmap.ACCESS_READ) as content,
