@@ -26,7 +26,7 @@ test: setup ## Run every test, those in a real browser among them
 
 check: setup lint test ## Run everything that CI runs, in its order
 
-lint: setup
+lint: setup ## Check style, types, import floors and generated files
 	$(BIN)/python scripts/generate_wire.py --check
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check

@@ -99,7 +99,9 @@ def _(tensor):
                 "lowest and highest code": f"{codes.min()} and {codes.max()}",
                 "codes at either end of the range": f"{((codes == tensor.quant.code_min) | (codes == tensor.quant.code_max)).mean():.3%}",
             }
-        summary = mo.ui.table([{"what": what, "is": str(value)} for what, value in rows.items()], selection=None, pagination=False)
+        summary = mo.ui.table(
+            [{"what": what, "is": str(value)} for what, value in rows.items()], selection=None, pagination=False
+        )
     summary
     return
 

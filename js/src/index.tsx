@@ -53,6 +53,7 @@ export function mount(store: Store, element: HTMLElement): () => void {
 function keepToItself(event: KeyboardEvent): void {
   if (!event.ctrlKey && !event.metaKey && !event.altKey && event.key !== "Escape")
     event.stopPropagation();
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key !== "/" || !(event.currentTarget instanceof HTMLElement)) return;
   if (event.target instanceof HTMLInputElement && event.target.type !== "range") return;
   event.currentTarget.querySelector<HTMLInputElement>('input[type="search"]')?.focus();

@@ -45,4 +45,15 @@ if (element !== null && state !== null) {
   const store = new Store(new Link(stillHost(traitsOf(state.textContent ?? "{}"))));
   void store.greet();
   mount(store, element);
+  // The page around the widget follows its theme.
+  new MutationObserver(paint).observe(element, {
+    subtree: true,
+    attributeFilter: ["data-qw-theme"],
+  });
+  paint();
+}
+
+function paint(): void {
+  const root = document.querySelector<HTMLElement>(".qw-root");
+  document.body.style.background = root?.dataset.qwTheme === "dark" ? "#0e1013" : "#ffffff";
 }

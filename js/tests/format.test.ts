@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bytes, compact, count, measure, percent, shape } from "../src/model/format";
+import { bytes, compact, count, digitsBetween, measure, percent, shape } from "../src/model/format";
 
 describe("numbers as people read them", () => {
   it.each([
@@ -73,5 +73,15 @@ describe("numbers as people read them", () => {
     expect(shape([16, 3, 3, 3])).toBe("16×3×3×3");
     expect(shape([0])).toBe("0");
     expect(shape([])).toBe("scalar");
+  });
+});
+
+describe("digits", () => {
+  it("tell apart numbers in a narrow band far from zero", () => {
+    const digits = digitsBetween(1000, 1000.002);
+    expect(measure(1000.00012, digits)).not.toBe(measure(1000.00014, digits));
+    expect(digitsBetween(-1, 1)).toBe(6);
+    expect(digitsBetween(5, 5)).toBe(6);
+    expect(digitsBetween(1e300, 1e300 * (1 + 1e-15))).toBe(17);
   });
 });

@@ -144,14 +144,14 @@ describe("a scale per channel", () => {
 });
 
 describe("a sketch", () => {
-  it("has a sparkline of 32 bins that holds every element", () => {
+  it("has a sparkline of at most 32 bins that holds every element", () => {
     for (const one of [
       int4(0.5),
       sketched(pointsSketch([1, 2, 9])),
       sketched(truncatedSketch([1, 2, 3])),
     ]) {
       const counts = sparklineCounts(one);
-      expect(counts.length).toBe(32);
+      expect(counts.length).toBeLessThanOrEqual(32);
       expect(counts.reduce((sum, held) => sum + held)).toBeCloseTo(finite(one.entry.statistics));
     }
   });

@@ -233,7 +233,11 @@ describe("the controls", () => {
     expect(store.range.chosen.value).toEqual({ low: -1, high: 2.5 });
     await set("Upper end of the range", "-3");
     expect(store.range.chosen.value).toEqual({ low: -3, high: -1 });
-    for (const text of ["", "abc", "Infinity", "1e999"]) await set("Upper end of the range", text);
+    await set("Lower end of the range", "-1,000");
+    expect(store.range.chosen.value).toEqual({ low: -1000, high: -1 });
+    await set("Lower end of the range", " -3 ");
+    for (const text of ["", "abc", "Infinity", "1e999", " -1 "])
+      await set("Upper end of the range", text);
     expect(store.range.chosen.value).toEqual({ low: -3, high: -1 });
     expect(find<HTMLInputElement>('input[aria-label="Upper end of the range"]').value).toBe("-1");
     button("reset").click();

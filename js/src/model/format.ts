@@ -2,6 +2,8 @@
 
 const COUNT = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const SIGNIFICANT_DIGITS = 6;
+/** float64 holds no more. */
+const MAX_DIGITS = 17;
 
 /** A whole number with thousands separated: 12,345. */
 export function count(number: number): string {
@@ -37,6 +39,15 @@ export function measure(number: number | null, digits = SIGNIFICANT_DIGITS): str
   if (size >= 1e7 || size < 1e-4)
     return number.toExponential(Math.max(0, digits - 2)).replace(/\.?0*e\+?/, "e");
   return String(Number(number.toPrecision(digits)));
+}
+
+/** Significant digits that tell apart numbers a ten-thousandth of the way from `low` to `high`: 6, or more in a narrow band. */
+export function digitsBetween(low: number, high: number): number {
+  const size = Math.max(Math.abs(low), Math.abs(high));
+  const width = Math.abs(high - low);
+  if (width === 0 || !Number.isFinite(size / width)) return SIGNIFICANT_DIGITS;
+  const digits = Math.ceil(Math.log10(size / width)) + 4;
+  return Math.min(Math.max(digits, SIGNIFICANT_DIGITS), MAX_DIGITS);
 }
 
 /** A share of the whole: 68.3 %; digits grow for small shares. */

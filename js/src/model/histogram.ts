@@ -117,7 +117,10 @@ export function histogram(
 export function sparklineCounts(sketched: Sketched): Float64Array {
   const space: Space = sketched.entry.values === null ? "codes" : "values";
   const statistics = statisticsIn(sketched, space);
-  const edges = linearEdges(statistics.minimum ?? 0, statistics.maximum ?? 0, SPARKLINE_BINS);
+  const low = statistics.minimum ?? 0;
+  const high = statistics.maximum ?? 0;
+  const isInteger = (sketched.entry.values ?? sketched.entry.codes)?.grid === "integer";
+  const edges = (isInteger ? integerEdges : linearEdges)(low, high, SPARKLINE_BINS);
   const { counts } = rebin(cellsIn(sketched, space, true), edges);
   return (sketched.entry.map?.scale ?? 1) < 0 && space === "codes" ? counts.reverse() : counts;
 }

@@ -44,7 +44,7 @@ export function buildTree(manifest: Manifest): Tree {
     const name = tensors.name[tensor] ?? "";
     const leaf = node(
       `tensor:${tensor}`,
-      (parent === root ? name : tensors.role[tensor]) ?? name,
+      (parent === root ? "" : tensors.role[tensor]) || name || "(unnamed)",
       parent,
     );
     leaf.tensor = tensor;

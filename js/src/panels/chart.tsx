@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { barsPath } from "../marks/bars";
 import { linearScale, logScale, type Scale } from "../marks/scale";
-import { count, measure, percent } from "../model/format";
+import { count, digitsBetween, measure, percent } from "../model/format";
 import type { Histogram } from "../model/histogram";
 import type { Range } from "../model/range";
 import type { Store } from "../model/store";
@@ -52,6 +52,8 @@ export function Chart({ store, drawn }: { store: Store; drawn: Histogram }) {
     [left + INSET, right - INSET],
     Math.max(2, Math.floor((right - left) / 70)),
   );
+  // As many digits as neighbouring ticks need to differ.
+  const tickDigits = Math.max(4, digitsBetween(low, high) - 2);
   let tallest = 0;
   for (const one of counts) tallest = Math.max(tallest, one);
   const unit = store.inPercent.value ? 100 / Math.max(drawn.total, 1) : 1;
@@ -152,7 +154,7 @@ export function Chart({ store, drawn }: { store: Store; drawn: Histogram }) {
         <g class="qw-ticks" aria-hidden="true">
           {x.ticks.map((tick) => (
             <text key={tick} x={x.at(tick)} y={baseline + 16} text-anchor="middle">
-              {measure(tick, 4)}
+              {measure(tick, tickDigits)}
             </text>
           ))}
           {y.ticks.map((tick) => (
@@ -205,6 +207,7 @@ function Tip({
 }) {
   const { edges, counts, codeOf, map, total, exact } = drawn;
   const held = counts[bin] ?? 0;
+  const digits = digitsBetween(edges[0] ?? 0, edges[edges.length - 1] ?? 0);
   const code = codeOf?.(bin);
   const place =
     pixel > width / 2 ? { right: `${width - pixel + 10}px` } : { left: `${pixel + 10}px` };
@@ -219,7 +222,7 @@ function Tip({
         </>
       ) : (
         <b>
-          {measure(edges[bin] ?? 0)} to {measure(edges[bin + 1] ?? 0)}
+          {measure(edges[bin] ?? 0, digits)} to {measure(edges[bin + 1] ?? 0, digits)}
         </b>
       )}
       <span>

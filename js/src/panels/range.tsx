@@ -1,6 +1,6 @@
 // The range of the selected tensor: its two ends, and how much of the tensor lies between them.
 import { useSignal } from "@preact/signals";
-import { count, measure, percent } from "../model/format";
+import { count, digitsBetween, measure, percent } from "../model/format";
 import type { Range } from "../model/range";
 import type { Store } from "../model/store";
 
@@ -14,13 +14,25 @@ export function RangeRow({ store }: { store: Store }) {
     if (!Number.isFinite(next.low) || !Number.isFinite(next.high)) return;
     store.range.chosen.value = next.low <= next.high ? next : { low: next.high, high: next.low };
   };
+  const edges = drawn.edges;
+  const digits = digitsBetween(edges[0] ?? 0, edges[edges.length - 1] ?? 0);
   const share = counted.count / Math.max(drawn.total, 1);
   return (
     <div class="qw-range">
       <span class="qw-range-name">Range</span>
-      <Bound label="Lower end of the range" number={range.low} onSet={(low) => set({ low })} />
+      <Bound
+        label="Lower end of the range"
+        number={range.low}
+        digits={digits}
+        onSet={(low) => set({ low })}
+      />
       <span aria-hidden="true">to</span>
-      <Bound label="Upper end of the range" number={range.high} onSet={(high) => set({ high })} />
+      <Bound
+        label="Upper end of the range"
+        number={range.high}
+        digits={digits}
+        onSet={(high) => set({ high })}
+      />
       <output class="qw-range-result" aria-live="polite">
         <b>{`${counted.exact ? "" : "≈ "}${percent(share)}`}</b>
         <span>
@@ -45,14 +57,16 @@ export function RangeRow({ store }: { store: Store }) {
   );
 }
 
-function Bound({ label, number, onSet }: BoundProps) {
+function Bound({ label, number, digits, onSet }: BoundProps) {
   /** What is being typed; it stays though the number beside it changes. */
   const draft = useSignal<string | null>(null);
+  const shown = measure(number, digits);
+  const typed = () =>
+    draft.value === null || draft.value.trim() === shown ? null : read(draft.value);
   const commit = () => {
-    const text = draft.value?.trim() ?? "";
-    const typed = Number(text.replace("−", "-").replace(",", "."));
+    const bound = typed();
     draft.value = null;
-    if (text !== "" && Number.isFinite(typed)) onSet(typed);
+    if (bound !== null && Number.isFinite(bound)) onSet(bound);
   };
   return (
     <input
@@ -60,7 +74,8 @@ function Bound({ label, number, onSet }: BoundProps) {
       type="text"
       inputMode="decimal"
       aria-label={label}
-      value={draft.value ?? measure(number)}
+      aria-invalid={Number.isNaN(typed())}
+      value={draft.value ?? shown}
       onInput={(event) => {
         draft.value = event.currentTarget.value;
       }}
@@ -73,8 +88,18 @@ function Bound({ label, number, onSet }: BoundProps) {
   );
 }
 
+/** A number as people type it: 1,000 and −2.5 and 2,5; NaN for anything else. */
+function read(text: string): number {
+  const plain = text.trim().replace("−", "-");
+  if (plain === "") return Number.NaN;
+  const grouped = /^-?\d{1,3}(,\d{3})+(\.\d*)?$/.test(plain);
+  const number = Number(grouped ? plain.replaceAll(",", "") : plain.replace(",", "."));
+  return Number.isFinite(number) ? number : Number.NaN;
+}
+
 interface BoundProps {
   label: string;
   number: number;
+  digits: number;
   onSet(bound: number): void;
 }

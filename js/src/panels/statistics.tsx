@@ -1,6 +1,6 @@
 // The numbers of the selected tensor, and its scheme in words.
 
-import { bytes, count, measure, percent, shape } from "../model/format";
+import { bytes, count, digitsBetween, measure, percent, shape } from "../model/format";
 import { statisticsIn } from "../model/histogram";
 import type { Store } from "../model/store";
 import type { Extent } from "../wire";
@@ -18,10 +18,11 @@ export function StatisticsPanel({ store }: { store: Store }) {
   const numbers = sketched && statisticsIn(sketched, store.shownSpace.value);
   const rows: [string, string, string?][] = [];
   if (numbers !== null) {
+    const digits = digitsBetween(numbers.minimum ?? 0, numbers.maximum ?? 0);
     rows.push(
-      ["min", measure(numbers.minimum)],
-      ["max", measure(numbers.maximum)],
-      ["mean", measure(numbers.mean)],
+      ["min", measure(numbers.minimum, digits)],
+      ["max", measure(numbers.maximum, digits)],
+      ["mean", measure(numbers.mean, digits)],
       ["std", measure(numbers.std)],
       ["zeros", `${percent(numbers.zeros / Math.max(numbers.count, 1))}`, count(numbers.zeros)],
     );
