@@ -1,4 +1,5 @@
 // The widget on a page of its own, as w.to_html writes it: a host without a kernel, and the state from the page.
+import { effect } from "@preact/signals";
 import { mount } from "./index";
 import { type HostModel, Link } from "./link";
 import { Store } from "./model/store";
@@ -45,15 +46,10 @@ if (element !== null && state !== null) {
   const store = new Store(new Link(stillHost(traitsOf(state.textContent ?? "{}"))));
   void store.greet();
   mount(store, element);
-  // The page around the widget follows its theme.
-  new MutationObserver(paint).observe(element, {
-    subtree: true,
-    attributeFilter: ["data-qw-theme"],
+  // Where the widget's theme is given, the page around it follows; else the page's styles follow the person's setting.
+  effect(() => {
+    const theme = store.theme.value;
+    document.body.style.background =
+      theme === "auto" ? "" : theme === "dark" ? "#101216" : "#ffffff";
   });
-  paint();
-}
-
-function paint(): void {
-  const root = document.querySelector<HTMLElement>(".qw-root");
-  document.body.style.background = root?.dataset.qwTheme === "dark" ? "#0e1013" : "#ffffff";
 }
