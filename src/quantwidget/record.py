@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from quantwidget.storage import Storage
+    from quantwidget.storage import Region, Storage
 
 Granularity = Literal["per_tensor", "per_axis", "per_block"]
 
@@ -173,6 +173,19 @@ class TensorRecord:
     alias_of: str | None = None
     used_by_graph: bool | None = None
     note: str = ""
+
+    def read_storage(self, region: Region) -> npt.NDArray[np.generic]:
+        """Copy a region of the stored elements, undecoded; see `Storage.read`.
+
+        Raises
+        ------
+        ValueError
+            The bytes cannot be reached.
+        """
+        if self.storage is None:
+            message = f"{self.name} has no bytes to read"
+            raise ValueError(message)
+        return self.storage.read(region)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,6 +96,7 @@ class Session:
         self._tensors = tuple(index.tensors.values())
         numbers = {name: number for number, name in enumerate(index.tensors)}
         self._originals = [numbers.get(tensor.alias_of or "", numbers[tensor.name]) for tensor in self._tensors]
+        self._readings = len(set(self._originals))
         self._version, self._revision, self._clock = version, revision, clock
         self._lock = threading.Lock()
         self._sketches: dict[int, Sketch] = {}
@@ -112,7 +113,7 @@ class Session:
     @property
     def is_complete(self) -> bool:
         """True when every tensor that is no alias has been sketched or has failed."""
-        return len(self._sketches) + len(self._failed) == len(set(self._originals))
+        return len(self._sketches) + len(self._failed) == self._readings
 
     def answer(self, request: object) -> tuple[dict[str, Any], bytes]:
         """Answer one request of the page; never raises.
@@ -130,19 +131,17 @@ class Session:
         """
         stated = request.get("id") if isinstance(request, dict) else None
         number = stated if _is_count(stated) else -1
+        payload = b""
         try:
             body = _checked(request)
             with self._lock:
                 reply, payload = self._answers[body["op"]](body)
         except RequestError as error:
             reply = _error(number, error.code, str(error))
-            payload = b""
         except KeyboardInterrupt:
             reply = _error(number, "failed", "the kernel was interrupted")
-            payload = b""
         except Exception as error:  # noqa: BLE001 - the page must get an answer whatever went wrong
             reply = _error(number, "failed", f"{type(error).__name__}: {error}")
-            payload = b""
         return asdict(reply), payload
 
     def pack(self, budget: int) -> tuple[wire.SketchPack, bytes]:
@@ -200,21 +199,20 @@ class Session:
             if number in self._sketches or number in self._failed:
                 continue
             try:
-                if self._scan is None or self._scan.tensor != number:
-                    tensor = self._tensors[number]
-                    self._scan = _ScanInWork(number, tensor.empty_sketch(), tensor.chunks())
-                for chunk in self._scan.chunks:
-                    self._scan.sketch.update(chunk.values, chunk.codes)
-                    self._scan.elements += chunk.values.size
-                    if self._scan.elements < self._tensors[number].size and self._clock() > deadline:
+                # Out of the session's hands while it is worked on: what is interrupted is not taken up again.
+                in_work, self._scan = self._scan, None
+                tensor = self._tensors[number]
+                if in_work is None or in_work.tensor != number:
+                    in_work = _ScanInWork(number, tensor.empty_sketch(), tensor.chunks())
+                for chunk in in_work.chunks:
+                    in_work.sketch.update(chunk.values, chunk.codes)
+                    in_work.elements += chunk.values.size
+                    if in_work.elements < tensor.size and self._clock() > deadline:
+                        self._scan = in_work
                         return
-                self._sketches[number] = self._scan.sketch
+                self._sketches[number] = in_work.sketch
             except Exception as error:  # noqa: BLE001 - one bad tensor never hides the good ones
                 self._failed[number] = str(error) or type(error).__name__
-            except BaseException:
-                self._scan = None
-                raise
-            self._scan = None
             if self._clock() > deadline:
                 return
 
@@ -225,16 +223,11 @@ class Session:
             message = "space is neither 'codes' nor 'values'"
             raise RequestError(message)
         key = (number, str(space), low, high)
-        job = self._counts.get(key)
-        if job is None:
-            job = self._counts[key] = _CountInWork(self._tensors[number].chunks())
-            while len(self._counts) > REMEMBERED_COUNTS:
-                self._counts.popitem(last=False)
-        try:
-            self._count(job, key)
-        except BaseException:
-            del self._counts[key]
-            raise
+        job = self._counts.pop(key, None) or _CountInWork(self._tensors[number].chunks())
+        self._count(job, key)
+        self._counts[key] = job
+        while len(self._counts) > REMEMBERED_COUNTS:
+            self._counts.popitem(last=False)
         reply = wire.CountRangeReply(
             id=body["id"],
             protocol=wire.PROTOCOL,

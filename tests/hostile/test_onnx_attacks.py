@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import time
 import tracemalloc
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from onnx_bytes import field, varint
 
 from quantwidget.errors import CorruptModelError, ModelError, UnsupportedFormatError
 from quantwidget.formats.onnx import matches, open_file
 from quantwidget.formats.onnx.protobuf import INLINE
 
-SECONDS = 2
-
-
-@pytest.fixture(autouse=True)
-def _quick():
-    started = time.process_time()
-    yield
-    assert time.process_time() - started < SECONDS
-
-
-def varint(number: int) -> bytes:
-    content = b""
-    while number > 127:
-        content += bytes([number & 127 | 128])
-        number >>= 7
-    return content + bytes([number])
-
-
-def field(number: int, content: bytes) -> bytes:
-    return varint(number << 3 | 2) + varint(len(content)) + content
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def graph(content: bytes) -> bytes:

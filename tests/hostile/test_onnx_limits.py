@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import json
-import time
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
+from onnx_bytes import field, varint
 
 from quantwidget.errors import CorruptModelError
 from quantwidget.formats.onnx import external, open_file
 from quantwidget.formats.onnx.limits import MAX_TEXT
 
-SECONDS = 2
-
-
-@pytest.fixture(autouse=True)
-def _quick():
-    started = time.process_time()
-    yield
-    assert time.process_time() - started < SECONDS
-
-
-def varint(number: int) -> bytes:
-    content = b""
-    while number > 127:
-        content += bytes([number & 127 | 128])
-        number >>= 7
-    return content + bytes([number])
-
-
-def field(number: int, content: bytes) -> bytes:
-    return varint(number << 3 | 2) + varint(len(content)) + content
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def opened(tmp_path, *graphs):

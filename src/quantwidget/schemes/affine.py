@@ -23,10 +23,7 @@ def matches(record: TensorRecord) -> bool:
 
 def codes(record: TensorRecord, region: Region) -> npt.NDArray[np.generic]:
     """Read the codes of a region as the integers of the code type."""
-    if record.storage is None:
-        message = f"{record.name} has no bytes to read"
-        raise ValueError(message)
-    return record.storage.read(region)
+    return record.read_storage(region)
 
 
 def values(record: TensorRecord, region: Region, codes: npt.NDArray[np.generic] | None) -> npt.NDArray[np.generic]:

@@ -27,7 +27,4 @@ def codes(record: TensorRecord, region: Region) -> None:
 def values(record: TensorRecord, region: Region, codes: npt.NDArray[np.generic] | None) -> npt.NDArray[np.generic]:
     """Read a region; float types that NumPy lacks (bfloat16, float8, float4) come as float32, which holds them all."""
     del codes
-    if record.storage is None:
-        message = f"{record.name} has no bytes to read"
-        raise ValueError(message)
-    return record.storage.read(region).astype(record.storage.dtype.held_as, copy=False)
+    return record.read_storage(region).astype(DTYPES[record.dtype].held_as, copy=False)

@@ -23,10 +23,7 @@ def matches(record: TensorRecord) -> bool:
 
 def codes(record: TensorRecord, region: Region) -> npt.NDArray[np.generic]:
     """Read the stored numbers of a region, as float32, which holds each of them exactly."""
-    if record.storage is None:
-        message = f"{record.name} has no bytes to read"
-        raise ValueError(message)
-    return record.storage.read(region).astype(np.float32)
+    return record.read_storage(region).astype(np.float32)
 
 
 def values(record: TensorRecord, region: Region, codes: npt.NDArray[np.generic] | None) -> npt.NDArray[np.generic]:
