@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quantwidget.index import TensorIndex
-from quantwidget.record import ModelRecord, QuantScheme, TensorRecord, scale_shape
+from quantwidget.quant import QuantScheme, scale_shape
+from quantwidget.record import ModelRecord, TensorRecord
 from quantwidget.storage import Storage
 
 if TYPE_CHECKING:

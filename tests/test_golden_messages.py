@@ -15,7 +15,8 @@ import pytest
 from quantwidget import wire
 from quantwidget.index import TensorIndex
 from quantwidget.manifest import manifest_of
-from quantwidget.record import LayerRecord, ModelRecord, QuantScheme, TensorRecord
+from quantwidget.quant import QuantScheme
+from quantwidget.record import LayerRecord, ModelRecord, TensorRecord
 from quantwidget.session import Session
 from quantwidget.storage import Storage
 

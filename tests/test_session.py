@@ -11,7 +11,8 @@ from models import model, plain, quantized
 from quantwidget import wire
 from quantwidget.dtypes import DTYPES
 from quantwidget.session import Session
-from quantwidget.storage import HeldBytes, Storage
+from quantwidget.sources import HeldBytes
+from quantwidget.storage import Storage
 
 
 def ask(session, op, **body):

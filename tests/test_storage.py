@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 import quantwidget as qw
 from quantwidget.dtypes import DTYPES
 from quantwidget.errors import CorruptModelError
-from quantwidget.storage import HeldBytes, InflatedBytes, ModelFile, SourceSlice, Storage, regions
+from quantwidget.sources import HeldBytes, InflatedBytes, ModelFile, SourceSlice
+from quantwidget.storage import Storage, regions
 
 MODEL = Path(__file__).parent.parent / "examples" / "models" / "resnet8.pt"
 
@@ -66,14 +67,11 @@ def test_every_unpacked_type_reads_back(name):
 @pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 3), ()])
 def test_packed_types_unpack_low_bits_first_as_ml_dtypes_numbers_them(name, shape):
     dtype = DTYPES[name]
-    numbers = getattr(ml_dtypes, name)
     fields = np.random.default_rng(2).integers(0, 1 << dtype.bits, math.prod(shape), dtype=np.uint8)
-    packed = np.zeros(dtype.nbytes(fields.size), np.uint8)
-    for place, field in enumerate(fields):
-        packed[place * dtype.bits // 8] |= field << (place * dtype.bits % 8)
-    storage = Storage(HeldBytes(packed.tobytes()), dtype, shape)
+    stream = sum(int(field) << (place * dtype.bits) for place, field in enumerate(fields))
+    storage = Storage(HeldBytes(stream.to_bytes(dtype.nbytes(fields.size), "little")), dtype, shape)
     if dtype.kind == "float":
-        expected = fields.view(numbers).astype(np.float64)
+        expected = fields.view(getattr(ml_dtypes, name)).astype(np.float64)
     else:
         sign = 1 << (dtype.bits - 1) if dtype.kind == "int" else 0
         expected = (fields.astype(np.int64) ^ sign) - sign

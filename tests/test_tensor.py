@@ -15,8 +15,9 @@ from onnx import TensorProto, helper
 
 from quantwidget.dtypes import DTYPES
 from quantwidget.errors import NotDecodedError
-from quantwidget.record import QuantScheme
-from quantwidget.storage import HeldBytes, Storage
+from quantwidget.quant import QuantScheme
+from quantwidget.sources import HeldBytes
+from quantwidget.storage import Storage
 
 
 @given(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from quantwidget.errors import CorruptModelError, ModelError, NotDecodedError, UnsupportedFormatError
 from quantwidget.index import Layer, TensorIndex
 from quantwidget.opening import load_tensor_index, open_model
-from quantwidget.record import QuantScheme
+from quantwidget.quant import QuantScheme
 from quantwidget.tensor import TensorRef
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ class DType:
     name
         The name used everywhere in quantwidget, as NumPy and ml_dtypes spell it (``"int8"``, ``"bfloat16"``).
     bits
-        Width of one stored element. Below 8, several elements share a byte, the first one in the low bits.
+        Width of one stored element. Below 8, elements follow each other without gaps, the first one in the low bits.
     kind
         The family of numbers.
     numpy
@@ -35,7 +35,7 @@ class DType:
 
     @property
     def is_packed(self) -> bool:
-        """True when several elements share one byte."""
+        """True when an element is narrower than a byte."""
         return self.bits < np.dtype(np.uint8).itemsize * 8
 
     @property
@@ -70,26 +70,57 @@ class DType:
         return (count * self.bits + 7) // 8
 
     def unpack(self, raw: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.generic]:
-        """Turn packed bytes into ``count`` elements of ``numpy``, the low bits of each byte first.
+        """Turn each row of packed bytes into ``count`` elements of ``numpy``, the low bits of each byte first.
 
-        The order is the one that the ONNX IR gives for 4-bit and 2-bit tensors and that torch uses for ``quint4x2``.
+        Elements follow each other without gaps, across byte borders too. The order is the one that the ONNX IR gives
+        for 4-bit and 2-bit tensors and that torch uses for ``quint4x2``.
+
+        Parameters
+        ----------
+        raw
+            Shape ``[..., bytes]``.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape ``[..., count]``.
         """
-        shifts = np.arange(0, 8, self.bits, dtype=np.uint8)
-        fields = ((raw[:, None] >> shifts) & np.uint8((1 << self.bits) - 1)).reshape(-1)[:count]
+        return self.from_fields(_fields(raw, self.bits)[..., :count])
+
+    def from_fields(self, fields: npt.NDArray[np.uint8]) -> npt.NDArray[np.generic]:
+        """Read bit patterns of up to 8 bits, one in each byte, as numbers of this type; the shape stays."""
         if self.kind == "int":
-            sign = np.int8(1 << (self.bits - 1))
-            return ((fields.astype(np.int8) ^ sign) - sign).astype(self.numpy)
-        if self.kind == "float":
-            return fields.view(self.numpy)
-        return fields.astype(self.numpy)
+            sign = np.uint8(1 << (self.bits - 1))
+            return ((fields ^ sign) - sign).view(np.int8).astype(self.numpy, copy=False)
+        return np.ascontiguousarray(fields).view(self.numpy)
+
+
+def _fields(raw: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.uint8]:
+    """Cut the bytes of each row into fields; the last field may be filled up with zeros."""
+    rows, length = raw.shape[:-1], raw.shape[-1]
+    per_byte = 8
+    mask = np.uint8((1 << bits) - 1)
+    if per_byte % bits == 0:
+        shifts = np.arange(0, per_byte, bits, dtype=np.uint8)
+        return ((raw[..., None] >> shifts) & mask).reshape(*rows, length * per_byte // bits)
+    # Eight fields fill as many bytes as one field has bits; they are cut out of one 64-bit word.
+    groups = -(-length // bits)
+    padded = np.zeros((*rows, groups * bits), np.uint8)
+    padded[..., :length] = raw
+    words = np.zeros((*rows, groups, 8), np.uint8)
+    words[..., :bits] = padded.reshape(*rows, groups, bits)
+    shifts = np.arange(0, per_byte * bits, bits, dtype=np.uint64)
+    return ((words.view("<u8") >> shifts).astype(np.uint8) & mask).reshape(*rows, groups * per_byte)
 
 
 def _table() -> dict[str, DType]:
-    narrow = [(f"{sign}int{bits}", bits, f"{sign}int", f"{sign}int8") for bits in (2, 4) for sign in ("", "u")]
+    narrow = [(f"{sign}int{bits}", bits, f"{sign}int", f"{sign}int8") for bits in range(1, 8) for sign in ("", "u")]
     integers = [(f"{sign}int{bits}", bits, f"{sign}int", None) for bits in (8, 16, 32, 64) for sign in ("", "u")]
     minifloats = ("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu")
     floats = [
         ("float4_e2m1fn", 4, "float", ml_dtypes.float4_e2m1fn),
+        ("float6_e2m3fn", 6, "float", ml_dtypes.float6_e2m3fn),
+        ("float6_e3m2fn", 6, "float", ml_dtypes.float6_e3m2fn),
         *((name, 8, "float", getattr(ml_dtypes, name)) for name in minifloats),
         ("bfloat16", 16, "float", ml_dtypes.bfloat16),
         *((f"float{bits}", bits, "float", None) for bits in (16, 32, 64)),

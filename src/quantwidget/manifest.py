@@ -9,21 +9,8 @@ from quantwidget import wire
 
 if TYPE_CHECKING:
     from quantwidget.index import TensorIndex
-    from quantwidget.record import QuantScheme
+    from quantwidget.quant import QuantScheme
     from quantwidget.tensor import TensorRef
-
-FORMULAS = {
-    "affine": "values = (codes − zero_point) · scale",
-    "float": "values = codes · scale",
-    "codebook": "values = codebook[codes] · scale",
-}
-
-ORIGINS = {
-    "derived": "the scale is derived from other stored scales",
-    "runtime": "the scale is known only when the model runs",
-    "missing": "the scale is missing",
-    "assumed": "the scale is assumed from names and shapes",
-}
 
 
 def manifest_of(index: TensorIndex, *, version: str, revision: int) -> wire.Manifest:
@@ -70,14 +57,11 @@ def manifest_of(index: TensorIndex, *, version: str, revision: int) -> wire.Mani
 
 def scheme_entry(tensor: TensorRef, quant: QuantScheme) -> wire.SchemeEntry:
     """Put a scheme into labels and words."""
-    formula = FORMULAS.get(quant.kind, "")
-    if formula and quant.offset_storage is not None:
-        formula += " + offset"
-    decoded = quant.status != "undecoded" and tensor.is_readable
+    decoded = tensor.is_readable
     return wire.SchemeEntry(
         label=f"{quant.code_dtype} {_granularity(quant)}" if decoded else f"{tensor.storage_dtype} (listed only)",
-        words=_words(quant) if decoded else tensor.note or "not decoded",
-        formula=formula,
+        words=quant.words if decoded else tensor.note or "not decoded",
+        formula=quant.formula,
         code_dtype=quant.code_dtype,
         bits=quant.bits,
         code_min=quant.code_min,
@@ -94,19 +78,6 @@ def _granularity(quant: QuantScheme) -> str:
     if quant.granularity == "per_axis":
         return f"per axis {quant.axis}"
     return {"per_tensor": "per tensor", "per_block": "per block"}[quant.granularity]
-
-
-def _words(quant: QuantScheme) -> str:
-    shared = {
-        "per_tensor": "one scale for the whole tensor",
-        "per_axis": f"one scale for each index of axis {quant.axis}",
-        "per_block": f"one scale for each block of {' × '.join(str(length) for length in quant.block_shape)}",
-    }[quant.granularity]
-    held = "codes computed by the graph from stored floats" if quant.status == "simulated" else "codes"
-    parts = [f"{quant.code_dtype} {held}", shared]
-    if quant.scale_origin in ORIGINS:
-        parts.append(ORIGINS[quant.scale_origin])
-    return ", ".join(parts) + (f" ({quant.source})" if quant.source else "")
 
 
 def _number(known: dict[wire.SchemeEntry, int], entry: wire.SchemeEntry) -> int:

@@ -17,10 +17,9 @@ from quantwidget.sketches import Payload
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    import numpy.typing as npt
-
     from quantwidget.index import TensorIndex
     from quantwidget.sketches import Sketch
+    from quantwidget.storage import Elements
     from quantwidget.tensor import Chunk
 
 PIECE_SECONDS = 0.1
@@ -28,6 +27,9 @@ PIECE_SECONDS = 0.1
 
 REPLY_BYTES = 512 * 1024
 """A scan reply stops growing here."""
+
+PARAMETER_PIECE = 1 << 16
+"""Scales or zero points that are read at a time."""
 
 REMEMBERED_COUNTS = 64
 """Half-done and finished range counts that are kept."""
@@ -275,19 +277,21 @@ class Session:
             code_statistics=sketch.code_statistics,
             codes=None if sketch.codes is None else sketch.codes.to_wire(payload),
             map=tensor.affine_map() if sketch.values is None else None,
-            scale=None if quant is None else _extent(quant.scale),
-            zero_point=None if quant is None else _extent(quant.zero_point),
+            scale=None if quant is None else _extent(quant.scale_storage),
+            zero_point=None if quant is None else _extent(quant.zero_point_storage),
         )
 
 
-def _extent(array: npt.NDArray[np.generic] | None) -> wire.Extent | None:
-    if array is None or array.size == 0:
+def _extent(elements: Elements | None) -> wire.Extent | None:
+    if elements is None or elements.size == 0:
         return None
-    numbers = array.astype(np.float64)
-    finite = numbers[np.isfinite(numbers)]
-    if finite.size == 0:
-        return None
-    return wire.Extent(minimum=float(finite.min()), maximum=float(finite.max()), count=array.size)
+    lowest, highest = math.inf, -math.inf
+    for region in elements.regions(PARAMETER_PIECE):
+        numbers = elements.read(region).astype(np.float64)
+        finite = numbers[np.isfinite(numbers)]
+        if finite.size:
+            lowest, highest = min(lowest, float(finite.min())), max(highest, float(finite.max()))
+    return wire.Extent(minimum=lowest, maximum=highest, count=elements.size) if lowest <= highest else None
 
 
 def _checked(request: object) -> dict[str, Any]:

@@ -1,15 +1,9 @@
-"""Where a tensor's bytes lie, and reading a region of them without touching the rest."""
+"""Where a tensor's elements lie, and reading a region of them without touching the rest."""
 
 from __future__ import annotations
 
 import math
-import mmap
-import os
-import zlib
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import FileIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -17,15 +11,15 @@ import numpy.typing as npt
 
 from quantwidget.dtypes import DTYPES, DType
 from quantwidget.errors import CorruptModelError
+from quantwidget.sources import HeldBytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from quantwidget.sources import ByteSource
+
 Region = tuple[slice, ...]
 """One slice with a start and a stop for each dimension; ``()`` for a scalar."""
-
-INFLATE_LIMIT = 1 << 30
-"""Largest compressed archive entry, in bytes after inflating, that is held in memory."""
 
 MAX_SIZE = (1 << 63) - 1
 """Elements in one array, as NumPy counts them."""
@@ -34,163 +28,45 @@ MAX_ELEMENTS_BEYOND_STORAGE = 1 << 22
 """An expanded view (stride 0) may show more elements than it stores, up to this many."""
 
 
-class ByteSource(Protocol):
-    """A run of bytes that is looked at a range at a time."""
+class Elements(Protocol):
+    """An array that is read a region at a time, however its elements are laid out in the file.
+
+    `Storage` is the plain case; `quantwidget.layouts` has those that need unpacking.
+    """
+
+    @property
+    def dtype(self) -> DType:
+        """Type of the elements once they are unpacked."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Elements per dimension."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        ...
 
     @property
     def nbytes(self) -> int:
-        """Length of the run in bytes."""
+        """Bytes that they take in the file."""
         ...
 
-    def view(self, offset: int, nbytes: int) -> npt.NDArray[np.uint8]:
-        """Bytes ``offset`` to ``offset + nbytes``, shape ``[nbytes]``, read-only.
+    def read(self, region: Region | None = None) -> npt.NDArray[np.generic]:
+        """Give the elements of a region in a new, C-ordered array of ``dtype.numpy``; everything without a region.
 
-        Raises
-        ------
-        CorruptModelError
-            The range does not lie inside the run.
+        Returns
+        -------
+        numpy.ndarray
+            Shape: the lengths of the region's slices.
         """
         ...
 
-
-def _check_range(what: str, size: int, offset: int, nbytes: int) -> None:
-    if offset < 0 or nbytes < 0 or offset + nbytes > size:
-        message = f"{what} holds {size} bytes; bytes {offset} to {offset + nbytes} lie outside it"
-        raise CorruptModelError(message)
-
-
-class ModelFile:
-    """A file that is opened whenever it is looked at, and refused once it is no longer the same.
-
-    It holds no handle: a model may consist of thousands of files, and processes may be forked. Elements are read, not
-    mapped into memory: a file that becomes shorter under a mapping ends the process.
-
-    Parameters
-    ----------
-    path
-        The file; its identity, size and modification time are taken now.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._state = _state(self.path.stat())
-
-    @property
-    def nbytes(self) -> int:
-        """Size of the file in bytes, when it was opened."""
-        return self._state[2]
-
-    def view(self, offset: int, nbytes: int) -> npt.NDArray[np.uint8]:
-        """Read a range of the file; see `ByteSource.view`."""
-        _check_range(self.path.name, self.nbytes, offset, nbytes)
-        content = np.empty(nbytes, np.uint8)
-        unfilled = content.data
-        with self._opened() as file:
-            file.seek(offset)
-            while unfilled and (count := file.readinto(unfilled)):
-                unfilled = unfilled[count:]
-            self._check_unchanged(file)
-        content.flags.writeable = False
-        return content
-
-    def mapped(self) -> memoryview:
-        """Look at the whole file without reading it, while headers are parsed; keep no part of it for later."""
-        with self._opened() as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if self.nbytes else b"")
-
-    @contextmanager
-    def _opened(self) -> Iterator[FileIO]:
-        try:
-            file = FileIO(self.path)
-        except FileNotFoundError:
-            message = f"{self.path.name} is no longer there"
-            raise CorruptModelError(message) from None
-        with file:
-            self._check_unchanged(file)
-            yield file
-
-    def _check_unchanged(self, file: FileIO) -> None:
-        if _state(os.fstat(file.fileno())) != self._state:
-            message = f"{self.path.name} has changed since it was opened: open it again"
-            raise CorruptModelError(message)
-
-
-def _state(status: os.stat_result) -> tuple[int, int, int, int]:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-class HeldBytes:
-    """Bytes that are already in memory."""
-
-    def __init__(self, content: bytes | bytearray | memoryview | npt.NDArray[np.uint8]) -> None:
-        self._bytes = np.frombuffer(content, np.uint8)
-
-    @property
-    def nbytes(self) -> int:
-        """Length in bytes."""
-        return self._bytes.size
-
-    def view(self, offset: int, nbytes: int) -> npt.NDArray[np.uint8]:
-        """Look at a range; see `ByteSource.view`."""
-        _check_range("the block", self._bytes.size, offset, nbytes)
-        return self._bytes[offset : offset + nbytes]
-
-
-class SourceSlice:
-    """A part of another source, with offsets of its own."""
-
-    def __init__(self, source: ByteSource, offset: int, nbytes: int) -> None:
-        _check_range("the file", source.nbytes, offset, nbytes)
-        self._source, self._offset, self._nbytes = source, offset, nbytes
-
-    @property
-    def nbytes(self) -> int:
-        """Length in bytes."""
-        return self._nbytes
-
-    def view(self, offset: int, nbytes: int) -> npt.NDArray[np.uint8]:
-        """Look at a range; see `ByteSource.view`."""
-        _check_range("the entry", self._nbytes, offset, nbytes)
-        return self._source.view(self._offset + offset, nbytes)
-
-
-class InflatedBytes:
-    """A raw DEFLATE stream inside another source, inflated at first use and held.
-
-    Parameters
-    ----------
-    source
-        The compressed bytes.
-    nbytes
-        The size after inflating that the archive states; at most `INFLATE_LIMIT`, and never exceeded.
-    """
-
-    def __init__(self, source: ByteSource, nbytes: int) -> None:
-        if nbytes > INFLATE_LIMIT:
-            message = f"a compressed entry of {nbytes} bytes is larger than the limit of {INFLATE_LIMIT}"
-            raise CorruptModelError(message)
-        self._source, self._nbytes = source, nbytes
-        self._held: HeldBytes | None = None
-
-    @property
-    def nbytes(self) -> int:
-        """Stated length after inflating, in bytes."""
-        return self._nbytes
-
-    def view(self, offset: int, nbytes: int) -> npt.NDArray[np.uint8]:
-        """Look at a range of the inflated bytes; see `ByteSource.view`."""
-        if self._held is None:
-            packed = self._source.view(0, self._source.nbytes)
-            try:
-                content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed.data, self._nbytes + 1)
-            except zlib.error as error:
-                message = f"a compressed entry cannot be inflated: {error}"
-                raise CorruptModelError(message) from error
-            if len(content) != self._nbytes:
-                message = f"a compressed entry does not hold the {self._nbytes} bytes that are stated"
-                raise CorruptModelError(message)
-            self._held = HeldBytes(content)
-        return self._held.view(offset, nbytes)
+    def regions(self, limit: int) -> Iterator[Region]:
+        """Cut into regions of about ``limit`` elements at most that lie close together in the file, in its order."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -313,7 +189,7 @@ class Storage:
         stored = self.dtype.numpy
         if self.byteorder == "big":
             stored = stored.newbyteorder(">")
-        strides = self.strides if self.strides is not None else _c_strides(self.shape)
+        strides = self.strides if self.strides is not None else c_strides(self.shape)
         start = sum(part.start * stride for part, stride in zip(region, strides, strict=True))
         reach = [(length - 1) * stride for length, stride in zip(lengths, strides, strict=True)]
         first = start + sum(min(0, step) for step in reach)
@@ -335,7 +211,7 @@ class Storage:
 
         For C order this is `regions` of the shape; a transposed view is cut along the dimension that is stored slowest.
         """
-        strides = self.strides if self.strides is not None else _c_strides(self.shape)
+        strides = self.strides if self.strides is not None else c_strides(self.shape)
         order = sorted(range(len(self.shape)), key=lambda axis: -abs(strides[axis]))
         places = sorted(range(len(order)), key=order.__getitem__)
         for region in regions(tuple(self.shape[axis] for axis in order), limit):
@@ -343,18 +219,19 @@ class Storage:
 
     def _read_packed(self, region: Region, lengths: tuple[int, ...]) -> npt.NDArray[np.generic]:
         # From the region's first element to its last; what lies between and is not in the region is stepped over.
-        strides = _c_strides(self.shape)
+        strides = c_strides(self.shape)
         start = sum(part.start * stride for part, stride in zip(region, strides, strict=True))
         stop = start + sum((length - 1) * stride for length, stride in zip(lengths, strides, strict=True)) + 1
-        per_byte = 8 // self.dtype.bits
-        first, last = start // per_byte, -(-stop // per_byte)
-        raw = self.source.view(self.offset + first, last - first)
-        flat = self.dtype.unpack(raw, stop - first * per_byte)[start - first * per_byte :]
+        # Eight elements fill as many bytes as one element has bits, so they start at a byte whatever the width.
+        first = start // 8 * 8
+        at, end = first // 8 * self.dtype.bits, self.dtype.nbytes(stop)
+        flat = self.dtype.unpack(self.source.view(self.offset + at, end - at), stop - first)[start - first :]
         seen = np.lib.stride_tricks.as_strided(flat, lengths, tuple(stride * flat.itemsize for stride in strides))
         return np.ascontiguousarray(seen).reshape(lengths)
 
 
-def _c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+def c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Elements from one index to the next along each dimension, in C order."""
     strides = [1] * len(shape)
     for axis in range(len(shape) - 2, -1, -1):
         strides[axis] = strides[axis + 1] * max(shape[axis + 1], 1)

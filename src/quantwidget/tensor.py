@@ -133,7 +133,9 @@ class TensorRef(TensorRecord):
         Reads the scale, zero point and offset of a tensor that has one of each.
         """
         quant = self.quant
-        if quant is None or quant.kind != "affine" or quant.scale is None or quant.scale.size != 1:
+        if quant is None or quant.kind != "affine" or math.prod(quant.scale_shape) != 1:
+            return None
+        if quant.scale is None:
             return None
         with np.errstate(over="ignore"):
             scale = float(quant.scale.reshape(-1)[0].astype(np.float32))

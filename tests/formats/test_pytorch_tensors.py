@@ -10,7 +10,7 @@ import torch
 from torch_files import QUIET, assert_same, by_name, elements, saved
 
 from quantwidget.formats.pytorch import open_file
-from quantwidget.storage import ModelFile
+from quantwidget.sources import ModelFile
 
 pytestmark = [pytest.mark.filterwarnings(line) for line in QUIET]
 

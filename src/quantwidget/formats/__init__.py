@@ -30,7 +30,10 @@ class Format(Protocol):
         ...
 
     def matches(self, path: Path, head: bytes) -> bool:
-        """Tell from the name and the first `HEAD` bytes whether this format should open the file."""
+        """Tell from the name and the first `HEAD` bytes whether this format should open the file.
+
+        A folder has no bytes; only a format whose models are folders matches one.
+        """
         ...
 
     def open_file(self, path: Path) -> ModelRecord:
@@ -61,15 +64,20 @@ def open_record(path: Path, *, name: str | None = None) -> ModelRecord:
     if not path.exists():
         message = f"there is no file {path}"
         raise FileNotFoundError(message)
-    if not path.is_file():
-        message = f"{path} is a folder: name the model file in it" if path.is_dir() else f"{path} is not a file"
+    head = b""
+    if path.is_file():
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+        _refuse_stand_ins(path, head)
+    elif not path.is_dir():
+        message = f"{path} is not a file"
         raise UnsupportedFormatError(message)
-    with path.open("rb") as file:
-        head = file.read(HEAD)
-    _refuse_stand_ins(path, head)
     for candidate in FORMATS:
         if name == candidate.NAME or (name is None and candidate.matches(path, head)):
             return candidate.open_file(path)
+    if path.is_dir():
+        message = f"{path} is a folder without a model that quantwidget reads as a whole: name the model file in it"
+        raise UnsupportedFormatError(message)
     known = ", ".join(ending for candidate in FORMATS for ending in candidate.ENDINGS)
     message = (
         f"there is no format called {name!r}; known are {', '.join(candidate.NAME for candidate in FORMATS)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from quantwidget.schemes import affine, plain, scaled_float
+from quantwidget.schemes import affine, codebook, plain, scaled_float
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +44,7 @@ class Scheme(Protocol):
         ...
 
 
-SCHEMES: tuple[Scheme, ...] = (plain, affine, scaled_float)
+SCHEMES: tuple[Scheme, ...] = (plain, affine, scaled_float, codebook)
 
 
 def scheme_of(record: TensorRecord) -> Scheme | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantwidget.schemes.affine import rounded, spread
+from quantwidget.schemes.blocks import of_each, rounded
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -29,8 +29,9 @@ def codes(record: TensorRecord, region: Region) -> npt.NDArray[np.generic]:
 def values(record: TensorRecord, region: Region, codes: npt.NDArray[np.generic] | None) -> npt.NDArray[np.generic]:
     """Compute values in float64 and round them once, to float32."""
     quant = record.quant
-    if quant is None or quant.scale is None or codes is None:
+    if quant is None or quant.scale_storage is None or codes is None:
         message = f"{record.name} has no codes or no scale"
         raise ValueError(message)
     with np.errstate(over="ignore", invalid="ignore"):
-        return rounded(codes.astype(np.float64) * spread(quant.scale, quant.block_shape, region), record.dtype)
+        scale = of_each(quant, quant.scale_storage, region).astype(np.float64)
+        return rounded(codes.astype(np.float64) * scale, record.dtype)

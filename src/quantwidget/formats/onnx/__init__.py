@@ -22,6 +22,8 @@ _NEWEST_PLAUSIBLE_IR_VERSION = 63
 
 def matches(path: Path, head: bytes) -> bool:
     """Tell by the file's ending, or by a beginning that only a protobuf ``ModelProto`` or an ORT file has."""
+    if path.is_dir():
+        return False
     if path.suffix.lower() in ENDINGS or head[4:8] == ORT_FORMAT:
         return True
     return (

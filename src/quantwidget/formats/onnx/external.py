@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from quantwidget.storage import ModelFile
+from quantwidget.sources import ModelFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,8 +18,9 @@ from quantwidget.formats.onnx.operators import (
     reading,
 )
 from quantwidget.formats.onnx.tensors import DTYPE_NAMES
-from quantwidget.record import QuantScheme, scale_shape
-from quantwidget.storage import HeldBytes, Storage
+from quantwidget.quant import QuantScheme, scale_shape
+from quantwidget.sources import HeldBytes
+from quantwidget.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,7 +84,7 @@ class ProductBytes:
         return max(factor.size for factor in self._factors) * np.dtype(np.float32).itemsize
 
     def view(self, offset: int, nbytes: int) -> npt.NDArray[np.uint8]:
-        """Look at a range; see `quantwidget.storage.ByteSource.view`."""
+        """Look at a range; see `quantwidget.sources.ByteSource.view`."""
         if self._held is None:
             first, second = (factor.read().reshape(-1).astype(np.float32) for factor in self._factors)
             product = first * second * np.float32(self._multiplier)

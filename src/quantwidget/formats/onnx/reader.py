@@ -21,7 +21,7 @@ from quantwidget.formats.onnx.protobuf import slim
 from quantwidget.formats.onnx.quantization import Quantizer
 from quantwidget.formats.onnx.tensors import StoredTensor, TensorReader, shape_problem
 from quantwidget.record import LayerRecord, ModelRecord, TensorRecord
-from quantwidget.storage import ModelFile
+from quantwidget.sources import ModelFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

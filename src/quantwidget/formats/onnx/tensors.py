@@ -15,12 +15,13 @@ from quantwidget.formats.onnx.external import ExternalData, ExternalFiles
 from quantwidget.formats.onnx.limits import text
 from quantwidget.formats.onnx.protobuf import RAW_DATA, STRING_DATA, Extent, SlimModel
 from quantwidget.formats.onnx.varints import PackedVarints
-from quantwidget.storage import HeldBytes, SourceSlice, Storage
+from quantwidget.sources import HeldBytes, SourceSlice
+from quantwidget.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from quantwidget.storage import ByteSource, ModelFile
+    from quantwidget.sources import ByteSource, ModelFile
 
 MAX_DIMENSIONS = 32
 MAX_ELEMENTS = 1 << 56

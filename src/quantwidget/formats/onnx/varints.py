@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from quantwidget.errors import CorruptModelError
-from quantwidget.storage import HeldBytes
+from quantwidget.sources import HeldBytes
 
 if TYPE_CHECKING:
-    from quantwidget.storage import ByteSource
+    from quantwidget.sources import ByteSource
 
 MAX_BYTES = 10
 """Longest encoding of one number; negative ``int32`` values take it too."""

@@ -11,14 +11,14 @@ from quantwidget.formats.pytorch.legacy import MAGIC_BYTES, LegacyStream
 from quantwidget.formats.pytorch.pickled import PickleReader
 from quantwidget.formats.pytorch.views import UNEXPECTED
 from quantwidget.record import ModelRecord
-from quantwidget.storage import ModelFile
+from quantwidget.sources import ModelFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from quantwidget.formats.pytorch.inert import Name
-    from quantwidget.storage import ByteSource
+    from quantwidget.sources import ByteSource
 
 NAME = "pytorch"
 
@@ -41,6 +41,8 @@ def matches(path: Path, head: bytes) -> bool:
 
     Of the names, only those that nothing but torch uses count: ``.bin`` needs the bytes as well.
     """
+    if path.is_dir():
+        return False
     if head.startswith(_ZIP) and (b"/data.pkl" in head or path.suffix.lower() in ENDINGS):
         return True
     return MAGIC_BYTES in head[:32] or (path.suffix.lower() in ENDINGS and path.suffix.lower() != ".bin")

@@ -11,13 +11,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from quantwidget.errors import CorruptModelError, UnsupportedFormatError
-from quantwidget.storage import INFLATE_LIMIT, InflatedBytes, SourceSlice
+from quantwidget.sources import INFLATE_LIMIT, InflatedBytes, SourceSlice
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from quantwidget.storage import ByteSource
+    from quantwidget.sources import ByteSource
 
 MAX_PICKLE = 256 << 20
 """Largest entry, in bytes, that is read whole."""
@@ -142,7 +142,7 @@ class Archive:
         ------
         CorruptModelError
             There is no such entry or more than one, it is encrypted, packed in an unknown way or larger than
-            `quantwidget.storage.INFLATE_LIMIT` after inflating, or it lies outside the file.
+            `quantwidget.sources.INFLATE_LIMIT` after inflating, or it lies outside the file.
         """
         name = self._folder + name
         source = self._opened.get(name)
@@ -196,7 +196,7 @@ class EntryBytes:
         return self._nbytes
 
     def view(self, offset: int, nbytes: int) -> npt.NDArray[np.uint8]:
-        """Look at a range; see `quantwidget.storage.ByteSource.view`."""
+        """Look at a range; see `quantwidget.sources.ByteSource.view`."""
         return self._content.view(offset, nbytes)
 
     @cached_property
@@ -220,7 +220,7 @@ class DeflatedEntry:
     packed
         The deflated bytes.
     nbytes
-        The size after inflating that the archive states; at most `quantwidget.storage.INFLATE_LIMIT`.
+        The size after inflating that the archive states; at most `quantwidget.sources.INFLATE_LIMIT`.
     held
         What the archive's entries hold inflated, the last one used at the end; at most about `MAX_HELD` bytes.
     """
@@ -237,7 +237,7 @@ class DeflatedEntry:
         return self._nbytes
 
     def view(self, offset: int, nbytes: int) -> npt.NDArray[np.uint8]:
-        """Look at a range of the inflated bytes; see `quantwidget.storage.ByteSource.view`."""
+        """Look at a range of the inflated bytes; see `quantwidget.sources.ByteSource.view`."""
         held = self._held
         content = held.pop(self._packed, None) or InflatedBytes(self._packed, self._nbytes)
         while held and sum(other.nbytes for other in held.values()) + self._nbytes > MAX_HELD:

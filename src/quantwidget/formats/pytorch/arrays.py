@@ -12,13 +12,14 @@ from quantwidget.dtypes import DTYPES
 from quantwidget.errors import CorruptModelError
 from quantwidget.formats.pytorch.inert import Call, arguments, callee_path
 from quantwidget.formats.pytorch.views import shape_of
-from quantwidget.storage import HeldBytes, Storage
+from quantwidget.sources import HeldBytes
+from quantwidget.storage import Storage
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from quantwidget.storage import ByteSource
+    from quantwidget.sources import ByteSource
 
 _NAMES = {
     "b1": "bool",
@@ -70,7 +71,7 @@ class TextBytes:
         return len(self._text)
 
     def view(self, offset: int, nbytes: int) -> npt.NDArray[np.uint8]:
-        """Look at a range; see `quantwidget.storage.ByteSource.view`."""
+        """Look at a range; see `quantwidget.sources.ByteSource.view`."""
         part = self._text[max(offset, 0) : offset + nbytes]
         try:
             return HeldBytes(part.encode("latin-1")).view(0, nbytes)

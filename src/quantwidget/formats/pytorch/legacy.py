@@ -15,13 +15,13 @@ from quantwidget.errors import CorruptModelError, UnsupportedFormatError
 from quantwidget.formats.pytorch.archive import MAX_PICKLE
 from quantwidget.formats.pytorch.pickled import PickleReader
 from quantwidget.formats.pytorch.views import CODE_TYPES, StorageReference, storage_key
-from quantwidget.storage import SourceSlice
+from quantwidget.sources import SourceSlice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from quantwidget.formats.pytorch.inert import Name, Persistent
-    from quantwidget.storage import ByteSource, ModelFile
+    from quantwidget.sources import ByteSource, ModelFile
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 

@@ -12,7 +12,7 @@ import numpy as np
 from quantwidget.dtypes import DTYPES
 from quantwidget.formats.pytorch.inert import Call, Name, arguments, callee_path
 from quantwidget.formats.pytorch.views import CODE_TYPES, View, integer
-from quantwidget.record import QuantScheme, scale_shape
+from quantwidget.quant import QuantScheme, scale_shape
 from quantwidget.storage import Storage
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from quantwidget.formats.pytorch.views import Storages
-    from quantwidget.record import QuantScheme
+    from quantwidget.quant import QuantScheme
     from quantwidget.storage import Storage
 
 VALUE_TYPE = "float32"

@@ -12,7 +12,7 @@ from quantwidget.formats.pytorch.inert import Call, Name, Persistent, arguments,
 from quantwidget.storage import Storage
 
 if TYPE_CHECKING:
-    from quantwidget.storage import ByteSource
+    from quantwidget.sources import ByteSource
 
 MAX_DIMENSIONS = 32
 """More dimensions are refused: NumPy 1 shows at most so many, torch at most 64."""

@@ -1,0 +1,181 @@
+"""Runs of bytes that are looked at a range at a time: files, parts of files, memory."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import zlib
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from quantwidget.errors import CorruptModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+INFLATE_LIMIT = 1 << 30
+"""Largest compressed archive entry, in bytes after inflating, that is held in memory."""
+
+
+class ByteSource(Protocol):
+    """A run of bytes that is looked at a range at a time."""
+
+    @property
+    def nbytes(self) -> int:
+        """Length of the run in bytes."""
+        ...
+
+    def view(self, offset: int, nbytes: int) -> npt.NDArray[np.uint8]:
+        """Bytes ``offset`` to ``offset + nbytes``, shape ``[nbytes]``, read-only.
+
+        Raises
+        ------
+        CorruptModelError
+            The range does not lie inside the run.
+        """
+        ...
+
+
+def _check_range(what: str, size: int, offset: int, nbytes: int) -> None:
+    if offset < 0 or nbytes < 0 or offset + nbytes > size:
+        message = f"{what} holds {size} bytes; bytes {offset} to {offset + nbytes} lie outside it"
+        raise CorruptModelError(message)
+
+
+class ModelFile:
+    """A file that is opened whenever it is looked at, and refused once it is no longer the same.
+
+    It holds no handle: a model may consist of thousands of files, and processes may be forked. Elements are read, not
+    mapped into memory: a file that becomes shorter under a mapping ends the process.
+
+    Parameters
+    ----------
+    path
+        The file; its identity, size and modification time are taken now.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._state = _state(self.path.stat())
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the file in bytes, when it was opened."""
+        return self._state[2]
+
+    def view(self, offset: int, nbytes: int) -> npt.NDArray[np.uint8]:
+        """Read a range of the file; see `ByteSource.view`."""
+        _check_range(self.path.name, self.nbytes, offset, nbytes)
+        content = np.empty(nbytes, np.uint8)
+        unfilled = content.data
+        with self._opened() as file:
+            file.seek(offset)
+            while unfilled and (count := file.readinto(unfilled)):
+                unfilled = unfilled[count:]
+            self._check_unchanged(file)
+        content.flags.writeable = False
+        return content
+
+    def mapped(self) -> memoryview:
+        """Look at the whole file without reading it, while headers are parsed; keep no part of it for later."""
+        with self._opened() as file:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if self.nbytes else b"")
+
+    @contextmanager
+    def _opened(self) -> Iterator[FileIO]:
+        try:
+            file = FileIO(self.path)
+        except FileNotFoundError:
+            message = f"{self.path.name} is no longer there"
+            raise CorruptModelError(message) from None
+        with file:
+            self._check_unchanged(file)
+            yield file
+
+    def _check_unchanged(self, file: FileIO) -> None:
+        if _state(os.fstat(file.fileno())) != self._state:
+            message = f"{self.path.name} has changed since it was opened: open it again"
+            raise CorruptModelError(message)
+
+
+def _state(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+class HeldBytes:
+    """Bytes that are already in memory."""
+
+    def __init__(self, content: bytes | bytearray | memoryview | npt.NDArray[np.uint8]) -> None:
+        self._bytes = np.frombuffer(content, np.uint8)
+
+    @property
+    def nbytes(self) -> int:
+        """Length in bytes."""
+        return self._bytes.size
+
+    def view(self, offset: int, nbytes: int) -> npt.NDArray[np.uint8]:
+        """Look at a range; see `ByteSource.view`."""
+        _check_range("the block", self._bytes.size, offset, nbytes)
+        return self._bytes[offset : offset + nbytes]
+
+
+class SourceSlice:
+    """A part of another source, with offsets of its own."""
+
+    def __init__(self, source: ByteSource, offset: int, nbytes: int) -> None:
+        _check_range("the file", source.nbytes, offset, nbytes)
+        self._source, self._offset, self._nbytes = source, offset, nbytes
+
+    @property
+    def nbytes(self) -> int:
+        """Length in bytes."""
+        return self._nbytes
+
+    def view(self, offset: int, nbytes: int) -> npt.NDArray[np.uint8]:
+        """Look at a range; see `ByteSource.view`."""
+        _check_range("the entry", self._nbytes, offset, nbytes)
+        return self._source.view(self._offset + offset, nbytes)
+
+
+class InflatedBytes:
+    """A raw DEFLATE stream inside another source, inflated at first use and held.
+
+    Parameters
+    ----------
+    source
+        The compressed bytes.
+    nbytes
+        The size after inflating that the archive states; at most `INFLATE_LIMIT`, and never exceeded.
+    """
+
+    def __init__(self, source: ByteSource, nbytes: int) -> None:
+        if nbytes > INFLATE_LIMIT:
+            message = f"a compressed entry of {nbytes} bytes is larger than the limit of {INFLATE_LIMIT}"
+            raise CorruptModelError(message)
+        self._source, self._nbytes = source, nbytes
+        self._held: HeldBytes | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Stated length after inflating, in bytes."""
+        return self._nbytes
+
+    def view(self, offset: int, nbytes: int) -> npt.NDArray[np.uint8]:
+        """Look at a range of the inflated bytes; see `ByteSource.view`."""
+        if self._held is None:
+            packed = self._source.view(0, self._source.nbytes)
+            try:
+                content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed.data, self._nbytes + 1)
+            except zlib.error as error:
+                message = f"a compressed entry cannot be inflated: {error}"
+                raise CorruptModelError(message) from error
+            if len(content) != self._nbytes:
+                message = f"a compressed entry does not hold the {self._nbytes} bytes that are stated"
+                raise CorruptModelError(message)
+            self._held = HeldBytes(content)
+        return self._held.view(offset, nbytes)
