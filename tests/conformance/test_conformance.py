@@ -112,13 +112,12 @@ def table():
     lines = [
         "# Formats and schemes",
         "",
-        "Written by the conformance tests (`QUANTWIDGET_WRITE_DOCS=1 pytest tests/conformance`), which make a model for",
-        "each row and hold codes and values against the library that is named, to the bit.",
+        "Written by the conformance tests (`QUANTWIDGET_WRITE_DOCS=1 pytest tests/conformance`), which make a model",
+        "for each row and hold codes and values against the library that is named, to the bit.",
     ]
     for name, cases in groupby(sorted(CASES, key=lambda case: case.format), key=lambda case: case.format):
         lines += ["", f"## {name}", "", "| scheme | read | checked against |", "| --- | --- | --- |"]
-        for case in cases:
-            lines.append(f"| {case.scheme} | {case.read} | {case.oracle} |")
+        lines += [f"| {case.scheme} | {case.read} | {case.oracle} |" for case in cases]
     return "\n".join(lines) + "\n"
 
 
