@@ -89,6 +89,7 @@ export function manifestOf(spec: ModelSpec): Manifest {
       dtype: column(({ dtype }) => dtype),
       storage_dtype: column(({ storage, dtype }) => storage ?? dtype),
       parameters: column(({ shape }) => sizeOf(shape)),
+      bits_per_weight: column(({ scheme }) => (scheme?.decoded ? scheme.bits + 0.25 : null)),
       nbytes: column(({ nbytes, shape, dtype }) => nbytes ?? sizeOf(shape) * itemBytes(dtype)),
       scheme: column(({ scheme }) => (scheme ? schemes.indexOf(scheme) : -1)),
       alias_of: column(({ aliasOf }) => aliasOf ?? -1),

@@ -106,7 +106,11 @@ export interface LayerEntry {
   op_type: string;
 }
 
-/** All tensors, one list per field. `scheme` and `alias_of` are -1 where there is none. */
+/**
+ * All tensors, one list per field. `scheme` and `alias_of` are -1 where there is none.
+ *
+ * `bits_per_weight` counts codes and what decodes them; None for plain values and for what is not decoded.
+ */
 export interface TensorColumns {
   name: string[];
   layer: number[];
@@ -116,6 +120,7 @@ export interface TensorColumns {
   storage_dtype: string[];
   parameters: number[];
   nbytes: number[];
+  bits_per_weight: (number | null)[];
   scheme: number[];
   alias_of: number[];
   readable: boolean[];

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from quantwidget.tensor import TensorRef
 
 
+BITS_DIGITS = 4
+"""Decimals of bits per weight."""
+
+
 def manifest_of(index: TensorIndex, *, version: str, revision: int) -> wire.Manifest:
     """Describe an index for the page.
 
@@ -22,8 +27,8 @@ def manifest_of(index: TensorIndex, *, version: str, revision: int) -> wire.Mani
     places = {name: number for number, name in enumerate(index.tensors)}
     schemes: dict[wire.SchemeEntry, int] = {}
     columns = wire.TensorColumns(
-        name=[], layer=[], role=[], shape=[], dtype=[], storage_dtype=[], parameters=[], nbytes=[], scheme=[],
-        alias_of=[], readable=[], note=[],
+        name=[], layer=[], role=[], shape=[], dtype=[], storage_dtype=[], parameters=[], nbytes=[],
+        bits_per_weight=[], scheme=[], alias_of=[], readable=[], note=[],
     )  # fmt: skip
     for tensor in index.tensors.values():
         columns.name.append(tensor.name)
@@ -34,6 +39,7 @@ def manifest_of(index: TensorIndex, *, version: str, revision: int) -> wire.Mani
         columns.storage_dtype.append(tensor.storage_dtype)
         columns.parameters.append(tensor.size)
         columns.nbytes.append(tensor.nbytes)
+        columns.bits_per_weight.append(_bits_per_weight(tensor))
         columns.scheme.append(-1 if tensor.quant is None else _number(schemes, scheme_entry(tensor, tensor.quant)))
         columns.alias_of.append(places.get(tensor.alias_of, -1) if tensor.alias_of is not None else -1)
         columns.readable.append(tensor.is_readable)
@@ -77,7 +83,13 @@ def scheme_entry(tensor: TensorRef, quant: QuantScheme) -> wire.SchemeEntry:
 def _granularity(quant: QuantScheme) -> str:
     if quant.granularity == "per_axis":
         return f"per axis {quant.axis}"
-    return {"per_tensor": "per tensor", "per_block": "per block"}[quant.granularity]
+    return "per tensor" if quant.granularity == "per_tensor" else f"per block of {math.prod(quant.block_shape)}"
+
+
+def _bits_per_weight(tensor: TensorRef) -> float | None:
+    if tensor.quant is None or not tensor.is_quantized or not tensor.is_readable:
+        return None
+    return round(tensor.quant.bits_per_weight, BITS_DIGITS)
 
 
 def _number(known: dict[wire.SchemeEntry, int], entry: wire.SchemeEntry) -> int:

@@ -131,7 +131,10 @@ class LayerEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class TensorColumns:
-    """All tensors, one list per field. ``scheme`` and ``alias_of`` are -1 where there is none."""
+    """All tensors, one list per field. ``scheme`` and ``alias_of`` are -1 where there is none.
+
+    ``bits_per_weight`` counts codes and what decodes them; None for plain values and for what is not decoded.
+    """
 
     name: list[str]
     layer: list[int]
@@ -141,6 +144,7 @@ class TensorColumns:
     storage_dtype: list[str]
     parameters: list[int]
     nbytes: list[int]
+    bits_per_weight: list[float | None]
     scheme: list[int]
     alias_of: list[int]
     readable: list[bool]

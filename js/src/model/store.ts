@@ -38,6 +38,7 @@ const NOTHING: Manifest = {
     storage_dtype: [],
     parameters: [],
     nbytes: [],
+    bits_per_weight: [],
     scheme: [],
     alias_of: [],
     readable: [],

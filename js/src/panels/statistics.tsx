@@ -39,6 +39,9 @@ export function StatisticsPanel({ store }: { store: Store }) {
     ["bytes", bytes(tensors.nbytes[tensor] ?? 0), `${count(tensors.nbytes[tensor] ?? 0)} bytes`],
     ["stored as", tensors.storage_dtype[tensor] ?? ""],
   );
+  const bits = tensors.bits_per_weight[tensor] ?? null;
+  if (bits !== null)
+    rows.push(["bits per weight", measure(bits), "scales and zero points counted"]);
   if (sketched?.entry.scale) rows.push(["scale", extent(sketched.entry.scale)]);
   if (sketched?.entry.zero_point) rows.push(["zero point", extent(sketched.entry.zero_point)]);
   else if (sketched?.entry.scale && scheme?.decoded) rows.push(["zero point", "0"]);
