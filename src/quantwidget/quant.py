@@ -64,6 +64,9 @@ class QuantScheme:
     group_index_storage
         For each index of the last dimension the block that it belongs to, where blocks are not runs of neighbours (GPTQ
         with act-order); shape ``[shape[-1]]``.
+    code_nbytes
+        Bytes that all codes take in the file, where that is not their width times their number: several codes may
+        share bits (five ternary digits in a byte, places in a codebook of vectors).
     scale_levels
         The stored factors that the scale is made of, by the format's own words; for display.
     scale_origin
@@ -85,6 +88,7 @@ class QuantScheme:
     offset_storage: Elements | None = None
     codebook_storage: Elements | None = None
     group_index_storage: Elements | None = None
+    code_nbytes: int | None = None
     scale_levels: tuple[tuple[str, Elements], ...] = ()
     code_min: int | None = None
     code_max: int | None = None
@@ -121,7 +125,9 @@ class QuantScheme:
             self.group_index_storage,
         )
         nbytes = sum(side.nbytes for side in sides if side is not None)
-        return self.bits + 8 * nbytes / max(math.prod(self.shape), 1)
+        size = max(math.prod(self.shape), 1)
+        code_bits = self.bits if self.code_nbytes is None else 8 * self.code_nbytes / size
+        return code_bits + 8 * nbytes / size
 
     @property
     def scale_shape(self) -> tuple[int, ...]:
@@ -179,6 +185,8 @@ class QuantScheme:
     def formula(self) -> str:
         """How values come from codes, as a formula; empty when they cannot be decoded."""
         formula = _FORMULAS[self.kind]
+        if self.zero_point_storage is None:
+            formula = formula.replace("(codes − zero_point)", "codes")
         return f"{formula} + offset" if formula and self.offset_storage is not None else formula
 
     @property

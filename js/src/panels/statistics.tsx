@@ -44,7 +44,6 @@ export function StatisticsPanel({ store }: { store: Store }) {
     rows.push(["bits per weight", measure(bits), "scales and zero points counted"]);
   if (sketched?.entry.scale) rows.push(["scale", extent(sketched.entry.scale)]);
   if (sketched?.entry.zero_point) rows.push(["zero point", extent(sketched.entry.zero_point)]);
-  else if (sketched?.entry.scale && scheme?.decoded) rows.push(["zero point", "0"]);
   const alias = tensors.alias_of[tensor] ?? -1;
   // Of a tensor that is listed only, the note stands in the place of the histogram.
   const note = tensors.readable[tensor] === false ? "" : tensors.note[tensor];

@@ -6,7 +6,8 @@ convention knows the names, shapes and types by which one library writes them, a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,8 +40,25 @@ class Convention(Protocol):
         ...
 
 
-CONVENTIONS: tuple[Convention, ...] = ()
-"""The more a convention asks for, the earlier it stands."""
+CONVENTIONS: tuple[Convention, ...] = tuple(
+    cast("Convention", import_module(f"{__name__}.{name}"))
+    for name in (
+        "torchao",
+        "compressed_tensors",
+        "bitsandbytes",
+        "gptq",
+        "awq",
+        "modelopt",
+        "gpt_oss",
+        "mlx",
+        "undecoded",
+        "weight_scale",
+        "torch_reference",
+        "torch_qat",
+        "beside",
+    )
+)
+"""The more a convention asks for, the earlier it stands. One line for each module."""
 
 
 def recognise(tensors: tuple[TensorRecord, ...], config: Mapping[str, Any]) -> tuple[TensorRecord, ...]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
-
-from quantwidget.schemes import affine, codebook, plain, scaled_float
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +43,16 @@ class Scheme(Protocol):
         ...
 
 
-SCHEMES: tuple[Scheme, ...] = (plain, affine, scaled_float, codebook)
+SCHEMES: tuple[Scheme, ...] = tuple(
+    cast("Scheme", import_module(f"{__name__}.{name}"))
+    for name in (
+        "plain",
+        "affine",
+        "scaled_float",
+        "codebook",
+    )
+)
+"""One line for each module."""
 
 
 def scheme_of(record: TensorRecord) -> Scheme | None:
