@@ -16,7 +16,7 @@ import numpy.typing as npt
 from quantwidget.errors import CorruptModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 INFLATE_LIMIT = 1 << 30
 """Largest compressed archive entry, in bytes after inflating, that is held in memory."""
@@ -80,6 +80,23 @@ class ModelFile:
             self._check_unchanged(file)
         content.flags.writeable = False
         return content
+
+    @contextmanager
+    def ranges(self) -> Iterator[Callable[[int, int], bytes]]:
+        """Open the file once for many small looks at it, while headers are parsed.
+
+        Yields
+        ------
+        callable
+            From offset and number of bytes to these bytes; fewer where the file ends.
+        """
+        with self._opened() as file:
+
+            def read(offset: int, nbytes: int) -> bytes:
+                file.seek(offset)
+                return file.read(nbytes) or b""
+
+            yield read
 
     def mapped(self) -> memoryview:
         """Look at the whole file without reading it, while headers are parsed; keep no part of it for later."""

@@ -112,7 +112,7 @@ class Storage:
             message = f"strides {list(strides)} do not fit shape {list(shape)} of {dtype.name}"
             raise CorruptModelError(message)
         size = math.prod(shape)
-        if math.prod(length for length in shape if length) > MAX_SIZE:
+        if (size or math.prod(filter(None, shape))) > MAX_SIZE:
             message = f"shape {list(shape)} is larger than any array can be"
             raise CorruptModelError(message)
         if size == 0:

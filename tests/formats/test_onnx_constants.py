@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -12,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_files import codes, constant, model, opened, tensor
 
+from quantwidget.errors import CorruptModelError
 from quantwidget.formats.onnx import open_file
 from quantwidget.formats.onnx.protobuf import INLINE
 from quantwidget.formats.onnx.tensors import DTYPE_NAMES
@@ -102,13 +104,36 @@ def test_text_is_listed_and_not_decoded(tmp_path):
     ]
 
 
-def test_sparse_tensors_are_listed_and_not_decoded(tmp_path):
-    sparse = helper.make_sparse_tensor(constant("s", [1.0, 2.0]), constant("i", [0, 4], "int64"), [9])
+@pytest.mark.parametrize("places", [[0, 4], [[0, 0], [1, 1]]], ids=["flat", "by dimension"])
+def test_sparse_tensors_are_dense_when_they_are_read(tmp_path, places):
+    sparse = helper.make_sparse_tensor(constant("s", [1.0, 2.0]), constant("i", places, "int64"), [2, 3])
     nodes = [helper.make_node("Constant", [], ["t"], sparse_value=sparse)]
     record = opened(tmp_path, model(nodes, sparse_initializer=[sparse]))
     for entry in record.tensors:
-        assert (entry.shape, entry.storage, entry.note) == ((9,), None, "sparse: not decoded yet")
+        assert (entry.shape, entry.nbytes, entry.note) == (
+            (2, 3), 8 + 8 * np.size(places), "sparse: 2 of 6 elements are stored",
+        )  # fmt: skip
+        assert entry.storage.read().tolist() == [[1, 0, 0], [0, 2, 0]]
     assert [entry.name for entry in record.tensors] == ["s", "t"]
+
+
+@pytest.mark.parametrize(
+    ("places", "dims", "note"),
+    [([0, 1, 2], [9], "sparse: \\[2\\] values at \\[3\\] places"), ([0, 1], [1 << 40], "more than the limit")],
+)
+def test_a_sparse_tensor_that_makes_no_sense_is_listed(tmp_path, places, dims, note):
+    sparse = onnx.SparseTensorProto(values=constant("s", [1.0, 2.0]), indices=constant("i", places, "int64"), dims=dims)
+    (entry,) = opened(tmp_path, model([], sparse_initializer=[sparse])).tensors
+    assert (entry.shape, entry.storage) == (tuple(dims), None)
+    assert re.search(note, entry.note)
+
+
+@pytest.mark.parametrize("places", [[0, 9], [-1, 0]])
+def test_a_sparse_place_outside_the_shape_is_refused_when_it_is_read(tmp_path, places):
+    sparse = onnx.SparseTensorProto(values=constant("s", [1.0, 2.0]), indices=constant("i", places, "int64"), dims=[9])
+    (entry,) = opened(tmp_path, model([], sparse_initializer=[sparse])).tensors
+    with pytest.raises(CorruptModelError, match="a place lies outside the shape"):
+        codes(entry)
 
 
 def test_a_value_that_only_the_caller_of_a_function_knows_is_no_constant(tmp_path):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 from onnx_files import codes, constant, dequantized, model, opened, place, tensor
+
+from quantwidget.errors import CorruptModelError
 
 GENERATOR = np.random.default_rng(7)
 SHAPE = (4, 6, 5)
@@ -163,7 +166,8 @@ def test_codes_that_are_reshaped_before_one_scale_decodes_them_are_decoded(tmp_p
     entry = tensor(opened(tmp_path, model(nodes, [integers("int8", (3, 2)), scales()])), "w")
     np.testing.assert_array_equal(dequantized(entry), codes(entry) * entry.quant.scale)
     entry = tensor(opened(tmp_path, model(nodes, [integers("int8", (3, 2)), scales(2)])), "w")
-    assert (entry.quant.kind, entry.quant.status) == ("opaque", "undecoded")
+    assert entry.quant.axis == 1
+    np.testing.assert_array_equal(dequantized(entry), codes(entry) * entry.quant.scale)
 
 
 def quantized_convolution(*, channels: int):
@@ -255,24 +259,24 @@ def test_an_empty_tensor_keeps_its_scheme(tmp_path):
     ("node", "note"),
     [
         (
-            helper.make_node("MatMulInteger", ["x", "w"], ["y"]),
-            "weight of MatMulInteger: not decoded yet",
+            helper.make_node("MatMulFpQ4", ["x", "w", "s"], ["y"], domain="com.microsoft"),
+            "weight of MatMulFpQ4: it is packed for one kind of processor",
         ),
         (
-            helper.make_node("ConvInteger", ["x", "w"], ["y"]),
-            "weight of ConvInteger: not decoded yet",
-        ),
-        (
-            helper.make_node("MatMulNBits", ["x", "w", "s"], ["y"], domain="com.microsoft"),
-            "weight of MatMulNBits: not decoded yet",
+            helper.make_node("MatMulNBits", ["x", "w", "s"], ["y"], domain="com.microsoft", K=8, block_size=16),
+            "MatMulNBits: codes of 4 bits in int8",
         ),
         (
             helper.make_node("GatherBlockQuantized", ["w", "x", "s"], ["y"], domain="com.microsoft"),
-            "weight of GatherBlockQuantized: not decoded yet",
+            "GatherBlockQuantized: a scale of shape [] does not fit codes of shape [4, 2]",
         ),
         (
-            helper.make_node("Quant", ["w", "s", "z", "x"], ["y"], domain="qonnx.custom_op.general"),
-            "weight of Quant: not decoded yet",
+            helper.make_node("MatMulInteger", ["x", "w", "", "x"], ["y"]),
+            "the zero point of MatMulInteger is computed when the model runs",
+        ),
+        (
+            helper.make_node("MatMulInteger", ["x", "w", "", "z3"], ["y"]),
+            "MatMulInteger: 3 zero points do not fit a tensor of shape [4, 2]",
         ),
         (
             helper.make_node("DequantizeLinear", ["w", "x"], ["y"]),
@@ -302,6 +306,7 @@ def test_codes_that_cannot_be_decoded_are_never_shown_as_values(tmp_path, node, 
     broken = constant("broken", [1])
     broken.dims[0] = 2
     parts = [integers("int8", (4, 2)), constant("s", 1), constant("z", 0, "int8"), constant("three", [1, 2, 3]), broken]
+    parts.append(constant("z3", [1, 2, 3], "int8"))
     entry = tensor(opened(tmp_path, model([node], parts)), "w")
     assert (entry.quant.kind, entry.quant.status, entry.note) == ("opaque", "undecoded", note)
     assert entry.quant.scale_origin == ("runtime" if "when the model runs" in note else entry.quant.scale_origin)
@@ -313,12 +318,146 @@ def test_integers_that_no_node_decodes_are_plain(tmp_path):
     assert tensor(opened(tmp_path, made), "w").quant is None
 
 
-def test_a_float_weight_that_the_graph_quantizes_is_plain_and_says_so(tmp_path):
-    nodes = [helper.make_node("QuantizeLinear", ["f", "s", "z"], ["w"]), dequantize()]
-    parts = [constant("f", [0.1, 0.2]), constant("s", 0.1), constant("z", 0, "int8")]
+@pytest.mark.parametrize(
+    ("zero_point", "code_dtype", "code_range"),
+    [(constant("z", 3, "int8"), "int8", (-128, 127)), (None, "uint8", (0, 255))],
+)
+def test_a_float_weight_that_the_graph_quantizes_is_simulated(tmp_path, zero_point, code_dtype, code_range):
+    names = ["f", "s", *["z"] * (zero_point is not None)]
+    nodes = [
+        helper.make_node("QuantizeLinear", names, ["q"]),
+        helper.make_node("DequantizeLinear", ["q", *names[1:]], ["y"]),
+    ]
+    parts = [constant("f", [0.1, 0.2]), constant("s", 0.1), *([zero_point] if zero_point is not None else [])]
     entry = tensor(opened(tmp_path, model(nodes, parts)), "f")
-    assert (entry.quant, entry.dtype) == (None, "float32")
-    assert entry.note == "fake-quantized in the graph (QuantizeLinear): the file stores floats"
+    quant = entry.quant
+    assert (quant.status, quant.code_dtype, (quant.code_min, quant.code_max)) == ("simulated", code_dtype, code_range)
+    assert (entry.dtype, entry.note, quant.source, quant.scale) == ("float32", "", "QuantizeLinear", np.float32(0.1))
+    assert "codes computed by the graph from stored floats" in quant.words
+    np.testing.assert_array_equal(codes(entry), np.float32([0.1, 0.2]))
+
+
+def test_floats_quantized_with_a_scale_that_is_computed_are_plain_and_say_so(tmp_path):
+    made = model([helper.make_node("QuantizeLinear", ["f", "x"], ["y"])], [constant("f", [0.1, 0.2])])
+    entry = tensor(opened(tmp_path, made), "f")
+    assert entry.quant is None
+    assert entry.note == (
+        "fake-quantized in the graph (QuantizeLinear): the scale of QuantizeLinear is computed when the model runs"
+    )
+
+
+@pytest.mark.parametrize(
+    ("bits", "attributes", "code_dtype", "code_range", "note"),
+    [
+        (4, {}, "int4", (-8, 7), ""),
+        (4, {"narrow": 1}, "int4", (-7, 7), ""),
+        (4, {"signed": 0}, "uint4", (0, 15), ""),
+        (2.5, {}, "int3", (-2, 1), "the codes have 2.5 bits"),
+        (12, {}, "int16", (-2048, 2047), "the codes have 12 bits"),
+    ],
+)
+def test_a_simulated_width_is_read_from_the_graph(tmp_path, bits, attributes, code_dtype, code_range, note):  # noqa: PLR0913, PLR0917
+    names = ["f", "s", "z", "b"]
+    node = helper.make_node("Quant", names, ["y"], domain="qonnx.custom_op.general", **attributes)
+    parts = [constant("f", [[0.1, 0.2]]), constant("s", [[0.1]]), constant("z", 0), constant("b", bits)]
+    entry = tensor(opened(tmp_path, model([node], parts)), "f")
+    assert (entry.quant.code_dtype, (entry.quant.code_min, entry.quant.code_max)) == (code_dtype, code_range)
+    assert (entry.quant.status, entry.note) == ("simulated", note)
+
+
+def test_a_simulated_float_of_an_unusual_width_is_plain_and_says_so(tmp_path):
+    node = helper.make_node("FloatQuant", ["f", "s", "e", "m"], ["y"], domain="onnx.brevitas")
+    parts = [constant("f", [0.1, 0.2]), constant("s", 1), constant("e", 3), constant("m", 1)]
+    entry = tensor(opened(tmp_path, model([node], parts)), "f")
+    assert entry.quant is None
+    assert entry.note.endswith("floats of 3 exponent bits and 1 mantissa bits")
+
+
+def dynamic_product(extra, parts, outputs=("p",)):
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["xq", "xs", "xz"]),
+        helper.make_node("MatMulInteger", ["xq", "w", "xz", "z"], list(outputs)),
+        helper.make_node("Cast", ["p"], ["f"], to=TensorProto.FLOAT),
+        *extra,
+    ]
+    return model(nodes, [integers("int8", (3, 5)), constant("z", 2, "int8"), *parts])
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        [helper.make_node("Mul", ["xs", "s"], ["m"]), helper.make_node("Mul", ["f", "m"], ["y"])],
+        [helper.make_node("Mul", ["f", "xs"], ["m"]), helper.make_node("Mul", ["s", "m"], ["y"])],
+        [helper.make_node("Mul", ["xs", "s"], ["m"]), helper.make_node("Mul", ["m", "f"], ["g"]),
+         helper.make_node("Mul", ["g", "other"], ["y"])],
+    ],
+    ids=["one product", "two products", "a later product"],
+)  # fmt: skip
+@pytest.mark.parametrize("shape", [(), (1,), (5,), (1, 5)])
+def test_the_scale_of_an_integer_product_is_found_downstream(tmp_path, extra, shape):
+    parts = [scales(*shape), constant("other", 0.125)]
+    entry = tensor(opened(tmp_path, dynamic_product(extra, parts)), "w")
+    assert (entry.note, entry.quant.scale_origin) == ("", "derived")
+    assert entry.quant.axis == (1 if 5 in shape else None)
+    expected = (codes(entry).astype(np.float32) - 2) * onnx.numpy_helper.to_array(parts[0])
+    np.testing.assert_array_equal(dequantized(entry), expected)
+
+
+def test_the_scale_of_the_input_is_not_taken_for_that_of_the_weight(tmp_path):
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "xs", "xz"], ["xq"]),
+        helper.make_node("ConvInteger", ["xq", "w", "xz"], ["p"]),
+        helper.make_node("Cast", ["p"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["xs", "s"], ["m"]),
+        helper.make_node("Mul", ["f", "m"], ["y"]),
+    ]
+    parts = [constant("xs", 0.5), constant("xz", 0, "uint8"), integers("int8", (4, 2, 3, 3)), scales(4, 1, 1)]
+    entry = tensor(opened(tmp_path, model(nodes, parts)), "w")
+    assert (entry.quant.axis, entry.note) == (0, "")
+    np.testing.assert_array_equal(entry.quant.scale.reshape(-1), onnx.numpy_helper.to_array(parts[-1]).reshape(-1))
+
+
+@pytest.mark.parametrize(
+    ("factor", "origin", "note"),
+    [
+        ("s", "derived", "the scale is that of the product of MatMulInteger"),
+        ("x2", "runtime", "the scale of the product of MatMulInteger is computed"),
+    ],
+)
+def test_a_scale_that_is_not_the_weights_alone_is_told(tmp_path, factor, origin, note):
+    nodes = [
+        helper.make_node("MatMulInteger", ["x", "w"], ["p"]),
+        helper.make_node("Cast", ["p"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["f", factor], ["y"]),
+    ]
+    entry = tensor(opened(tmp_path, model(nodes, [integers("int8", (3, 5)), scales()], inputs=["x", "x2"])), "w")
+    assert (entry.quant.scale_origin, entry.note.startswith(note)) == (origin, True)
+    assert (entry.quant.scale.item() == 1) == (origin == "runtime")
+
+
+def test_an_integer_product_without_a_scale_shows_what_is_multiplied(tmp_path):
+    node = helper.make_node("MatMulInteger", ["x", "w", "", "z"], ["y"])
+    entry = tensor(opened(tmp_path, model([node], [integers("int8", (3, 5)), constant("z", 2, "int8")])), "w")
+    assert (entry.quant.scale_origin, entry.quant.scale.item()) == ("missing", 1)
+    assert entry.note.endswith("values are codes − zero point")
+    np.testing.assert_array_equal(dequantized(entry), codes(entry).astype(np.float32) - 2)
+
+
+@pytest.mark.parametrize(
+    ("node", "shape", "count"),
+    [
+        (helper.make_node("Reshape", ["w", "flat"], ["t"]), (6,), 6),
+        (helper.make_node("Gather", ["w", "zeros"], ["t"]), (2, 3), 3),
+    ],
+    ids=["a dimension that is gone", "elements that are gone"],
+)
+def test_codes_that_are_moved_out_of_their_dimension_are_not_decoded(tmp_path, node, shape, count):
+    parts = [integers("int8", shape if node.op_type == "Gather" else (2, 3)), scales(count)]
+    parts += [constant("flat", [-1], "int64"), constant("zeros", [0, 0], "int64")]
+    made = model([node, helper.make_node("DequantizeLinear", ["t", "s"], ["y"], axis=0 if count == 6 else 1)], parts)
+    entry = tensor(opened(tmp_path, made), "w")
+    assert (entry.quant.kind, entry.quant.status) == ("opaque", "undecoded")
+    assert "in the graph" in entry.note
 
 
 def test_a_second_scale_for_the_same_codes_is_told(tmp_path):
@@ -332,8 +471,31 @@ def test_a_second_scale_for_the_same_codes_is_told(tmp_path):
     assert entry.note == ""
 
 
-def test_a_datatype_that_the_graph_states_beside_the_nodes_is_told(tmp_path):
-    made = model([], [constant("w", [1, -1])])
+def annotated(elements, word):
+    made = model([], [constant("w", elements)])
     annotation = made.graph.quantization_annotation.add(tensor_name="w")
-    annotation.quant_parameter_tensor_names.add(key="finn_datatype", value="BIPOLAR")
-    assert tensor(opened(tmp_path, made), "w").note == "the graph says: finn_datatype BIPOLAR"
+    annotation.quant_parameter_tensor_names.add(key="finn_datatype", value=word)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("word", "code_dtype", "code_range"),
+    [("BIPOLAR", "int2", (-1, 1)), ("INT3", "int3", (-4, 3)), ("INT20", "int32", (-(1 << 19), (1 << 19) - 1))],
+)
+def test_integers_in_floats_are_codes_without_a_scale(tmp_path, word, code_dtype, code_range):
+    entry = tensor(opened(tmp_path, annotated([1, -1], word)), "w")
+    assert (entry.note, entry.quant.code_dtype, entry.quant.scale_origin) == ("", code_dtype, "missing")
+    assert (entry.quant.code_min, entry.quant.code_max) == code_range
+    assert codes(entry).tolist() == [1, -1]
+
+
+@pytest.mark.parametrize("elements", [[0.5], [9], [np.nan], [np.inf]])
+def test_floats_that_are_not_the_integers_that_they_are_said_to_be_are_refused(tmp_path, elements):
+    entry = tensor(opened(tmp_path, annotated(elements, "INT3")), "w")
+    with pytest.raises(CorruptModelError, match="said to be INT3"):
+        codes(entry)
+
+
+def test_a_datatype_that_is_no_integer_is_told(tmp_path):
+    entry = tensor(opened(tmp_path, annotated([1, -1], "FIXED<8,4>")), "w")
+    assert (entry.quant, entry.note) == (None, "the graph says: finn_datatype FIXED<8,4>")

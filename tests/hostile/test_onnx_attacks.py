@@ -65,16 +65,9 @@ def test_other_bytes_are_refused_by_what_they_look_like(tmp_path, content, words
         open_file(written(tmp_path, content))
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (bytes(4) + b"ORTM" + bytes(100), "ONNX Runtime's own format"),
-        (b'ir_version: 8\ngraph {\n  name: "g"\n}\n', "in text form"),
-    ],
-)
-def test_other_forms_of_onnx_are_refused_with_what_to_do(tmp_path, content, words):
-    with pytest.raises(UnsupportedFormatError, match=words):
-        open_file(written(tmp_path, content))
+def test_the_format_of_onnx_runtime_is_refused_with_what_to_do(tmp_path):
+    with pytest.raises(UnsupportedFormatError, match="ONNX Runtime's own format"):
+        open_file(written(tmp_path, bytes(4) + b"ORTM" + bytes(100)))
 
 
 def test_the_bytes_are_known_without_the_ending(tmp_path):

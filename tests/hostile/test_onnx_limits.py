@@ -69,6 +69,7 @@ def test_the_attributes_of_a_node_are_read_once(tmp_path):
 @pytest.mark.parametrize("key", [b"\x0a", b"\x2a", b"\x6a", b"\x62"], ids=["nodes", "constants", "infos", "outputs"])
 def test_entries_are_counted_inside_small_messages_before_they_are_parsed(tmp_path, monkeypatch, key):
     monkeypatch.setattr("quantwidget.formats.onnx.protobuf.MAX_FIELDS", 10_000)
+    monkeypatch.setattr("quantwidget.formats.onnx.protobuf.UNCOUNTED", 100)
     monkeypatch.setattr("quantwidget.formats.onnx.reader.ModelProto", None)
     with pytest.raises(CorruptModelError, match="has more than 10000 entries"):
         opened(tmp_path, *[(key + b"\x00") * 2000] * 10)
@@ -181,9 +182,55 @@ def test_only_so_many_external_files_are_looked_for(tmp_path, monkeypatch):
 
 
 def test_very_many_zero_points_of_float_codes_are_not_read_at_opening(tmp_path, monkeypatch):
-    monkeypatch.setattr("quantwidget.formats.onnx.quantization.MAX_ZERO_POINTS", 3)
+    monkeypatch.setattr("quantwidget.formats.onnx.decoding.MAX_ZERO_POINTS", 3)
     kind = TensorProto.FLOAT8E4M3FN
     constants = [TensorProto(name=name, data_type=kind, dims=[4], raw_data=bytes(4)) for name in "wz"]
     constants.append(helper.make_tensor("s", TensorProto.FLOAT, [4], np.ones(4)))
     node = helper.make_node("DequantizeLinear", ["w", "s", "z"], ["d"], axis=0)
     assert opened(tmp_path, parts([node], constants)).tensors[0].quant.kind == "opaque"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '<ir_version: 7, opset_import: ["" : 10]> g (float x) => (float y) '
+        + "{ y = If <t = a () => (float z) " * 20_000,
+        "<ir_version: 7> g (" + "seq(" * 200_000,
+        "<ir_version: 7> g (" + "seq(# )\n" * 20_000,
+        "<ir_version: 7> g (" + 'seq(")" ' * 20_000,
+    ],
+    ids=["subgraphs", "types", "types between comments", "types between texts"],
+)
+def test_brackets_in_onnx_text_are_counted_before_its_parser_calls_itself(tmp_path, content):
+    path = tmp_path / "model.onnxtxt"
+    path.write_text(content)
+    with pytest.raises(CorruptModelError, match=r"nested deeper than|of this length"):
+        open_file(path)
+
+
+@pytest.mark.parametrize(
+    ("ending", "content"),
+    [
+        ("prototxt", "ir_version: 7 graph {" + "node {}" * 1_000_000),
+        ("prototxt", "ir_version: 7 graph { initializer { float_data: [" + "1," * 1_000_000),
+        ("prototxt", 'ir_version: 7 graph { name: "' + "\\000" * 4_000_000),
+        ("json", '{"irVersion": 7, "graph": {"node": [' + "{}," * 1_000_000),
+        ("json", '{"irVersion": 7, "graph": {"initializer": [{"floatData": [' + "1," * 2_000_000),
+        ("json", '{"irVersion": 7, "graph": ' + "[" * 1_000_000),
+        ("json", '{"irVersion": ' + "1" * 1_000_000 + "}"),
+        ("onnxtxt", "<ir_version: 7> g () => () {" + "y = Add(x)" * 1_000_000),
+    ],
+)
+def test_text_that_takes_long_to_parse_is_refused(tmp_path, ending, content):
+    path = tmp_path / f"model.{ending}"
+    path.write_text(content)
+    with pytest.raises(CorruptModelError):
+        open_file(path)
+
+
+def test_the_moves_of_a_constant_are_bounded_in_rank(tmp_path):
+    axes = helper.make_tensor("a", TensorProto.INT64, [1000], range(1000))
+    nodes = [helper.make_node("Unsqueeze", ["w", "a"], ["u"]), helper.make_node("DequantizeLinear", ["u", "v"], ["y"])]
+    scales = helper.make_tensor("v", TensorProto.FLOAT, [4], [1.0] * 4)
+    entry = opened(tmp_path, parts(nodes, [CODES, axes, scales])).tensors[0]
+    assert entry.quant.kind == "opaque"

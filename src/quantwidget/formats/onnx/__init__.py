@@ -1,8 +1,10 @@
-"""Reading ``.onnx`` files: graph and headers at once, weights where they lie."""
+"""Reading ``.onnx`` files, binary or text: graph and headers at once, weights where they lie."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from quantwidget.formats.onnx.sniffing import form_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -10,7 +12,7 @@ if TYPE_CHECKING:
     from quantwidget.record import ModelRecord
 
 NAME = "onnx"
-ENDINGS = (".onnx",)
+ENDINGS = (".onnx", ".onnxtxt", ".onnxtext", ".onnxjson")
 
 ORT_FORMAT = b"ORTM"
 """Identifier at byte 4 of ONNX Runtime's own FlatBuffers format, which is not protobuf."""
@@ -21,10 +23,10 @@ _NEWEST_PLAUSIBLE_IR_VERSION = 63
 
 
 def matches(path: Path, head: bytes) -> bool:
-    """Tell by the file's ending, or by a beginning that only a protobuf ``ModelProto`` or an ORT file has."""
+    """Tell by the file's ending, or by a beginning that only a ``ModelProto``, binary or text, or an ORT file has."""
     if path.is_dir():
         return False
-    if path.suffix.lower() in ENDINGS or head[4:8] == ORT_FORMAT:
+    if path.suffix.lower() in ENDINGS or head[4:8] == ORT_FORMAT or form_of(head) is not None:
         return True
     return (
         len(head) > 2  # noqa: PLR2004 -- three bytes: key, version, next key
@@ -40,10 +42,23 @@ def open_file(path: Path) -> ModelRecord:
     Raises
     ------
     UnsupportedFormatError
-        The file is in ONNX Runtime's own format, or in a text form of protobuf.
+        The file is in ONNX Runtime's own format.
     CorruptModelError
         The bytes are not an ONNX model, or contradict themselves.
     """
     from quantwidget.formats.onnx.reader import read_model  # noqa: PLC0415 -- onnx is imported with the first file
 
     return read_model(path)
+
+
+def open_bytes(content: bytes) -> ModelRecord:
+    """Read a model that is serialized in memory, as `open_file` reads a file; external data is listed only.
+
+    Raises
+    ------
+    CorruptModelError
+        The bytes contradict themselves.
+    """
+    from quantwidget.formats.onnx.reader import read_bytes  # noqa: PLC0415 -- onnx is imported with the first model
+
+    return read_bytes(content)

@@ -42,11 +42,11 @@ class ExternalFiles:
     ----------
     model
         The model file. When it is a link, the folder that it points to counts as its folder too; download caches keep
-        model and data that way.
+        model and data that way. None for a model in memory, which has no folder.
     """
 
-    def __init__(self, model: Path) -> None:
-        self._folders = tuple(dict.fromkeys((model.parent, model.resolve().parent)))
+    def __init__(self, model: Path | None) -> None:
+        self._folders = () if model is None else tuple(dict.fromkeys((model.parent, model.resolve().parent)))
         self._roots = tuple(folder.resolve() for folder in self._folders)
         self._files: dict[Path, ModelFile] = {}
         self._found: dict[str, ModelFile | str] = {}
@@ -79,6 +79,8 @@ class ExternalFiles:
         """Find a file, or a sentence that says why it is not opened."""
         if len(self._found) >= MAX_FILES:
             return f"external data: the model names more than {MAX_FILES} files, and this one was not looked for"
+        if not self._folders:
+            return f"external data: a model in memory has no folder in which {location[:200]!r} could be"
         try:
             return self._file(location)
         except (ValueError, OSError) as error:

@@ -12,9 +12,16 @@ from onnx import AttributeProto, TensorProto
 from quantwidget.formats.onnx.limits import MAX_TEXT, Budget, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto
+    from onnx import (
+        FunctionProto,
+        GraphProto,
+        ModelProto,
+        NodeProto,
+        SparseTensorProto,
+        StringStringEntryProto,
+    )
 
 ONNX_DOMAINS = frozenset({"", "ai.onnx"})
 
@@ -25,6 +32,8 @@ MAX_CONSTANTS = 80_000
 MAX_PATHS = 1 << 24
 """Characters in the paths of all subgraphs together."""
 
+MAX_ANNOTATIONS = 8
+"""Things that a graph says about one tensor beside its nodes."""
 MAX_MOVES = 16
 """Operators that a value is followed through, one after the other."""
 
@@ -52,7 +61,7 @@ class Use(NamedTuple):
     at: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Node:
     """One operator call.
 
@@ -92,12 +101,22 @@ class Node:
         attribute = self._attributes.get(name)
         return default if attribute is None else float(attribute.f)
 
+    def integers(self, name: str, default: Iterable[int]) -> list[int]:
+        """Get an attribute that lists integers."""
+        attribute = self._attributes.get(name)
+        return list(default if attribute is None else attribute.ints)
+
+    def text(self, name: str, default: str) -> str:
+        """Get a text attribute."""
+        attribute = self._attributes.get(name)
+        return default if attribute is None else text(attribute.s)
+
     @cached_property
     def _attributes(self) -> dict[str, AttributeProto]:
         return {text(attribute.name): attribute for attribute in reversed(self.proto.attribute)}  # the first one counts
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Constant:
     """A tensor that the file holds.
 
@@ -109,17 +128,17 @@ class Constant:
         Of the subgraph that holds it.
     tensor
         Its elements.
-    sparse_dims
-        Shape of a sparse constant, whose ``tensor`` holds only the elements that are not zero; else None.
-    annotation
-        What the graph says about the tensor beside the nodes (FINN keeps its datatypes there); empty for nothing.
+    sparse
+        Shape and places of a sparse constant, whose ``tensor`` holds only the elements that are not zero; else None.
+    annotations
+        What the graph says about the tensor beside the nodes (FINN's datatypes, for one), by key; None for nothing.
     """
 
     key: Key
     path: str
     tensor: TensorProto
-    sparse_dims: tuple[int, ...] | None = None
-    annotation: str = ""
+    sparse: SparseTensorProto | None = None
+    annotations: Mapping[str, str] | None = None
 
     @property
     def name(self) -> str:
@@ -185,7 +204,8 @@ class Graph:
         for node in self.nodes:
             for index, key in enumerate(node.inputs):
                 if key is not None:
-                    self._uses[self.source(key)].append(Use(node, index))
+                    source = self.source(key) if key in self._sources else key
+                    self._uses[source].append(Use(node, index))
 
     def source(self, key: Key) -> Key:
         """Follow a chain of Identity nodes to the value that they hand on."""
@@ -207,29 +227,30 @@ class Graph:
         """List every place that reads a value, through Identity nodes, in the order of the graph."""
         return self._uses.get(self.source(key), [])
 
-    def reached(self, key: Key, through: frozenset[str]) -> Iterator[tuple[Use, bool]]:
+    def reached(self, key: Key, through: frozenset[str]) -> Iterator[tuple[Use, tuple[Node, ...]]]:
         """Go through the places that read a value, nearest first, also after operators of ``through`` moved it.
 
         Since a value has one producer, the places after any one move are walked by `MAX_MOVES` callers at most.
 
         Yields
         ------
-        Use, bool
-            The place, and whether such an operator, at its input 0, came before it.
+        Use, tuple
+            The place, and the nodes that moved the value before, each at its input 0.
         """
-        waiting = deque([(self.source(key), 0)])
-        seen = {self.source(key)}
+        source = self.source(key)
+        start: tuple[Key, tuple[Node, ...]] = (source, ())
+        waiting, seen = deque([start]), {source}
         while waiting:
             value, moves = waiting.popleft()
             for use in self.uses(value):
-                yield use, moves > 0
-                if use.at != 0 or use.node.op not in through or moves == MAX_MOVES:
+                yield use, moves
+                if use.at != 0 or use.node.op not in through or len(moves) == MAX_MOVES:
                     continue
                 for output in use.node.outputs:
                     made = None if output is None else self.source(output)
                     if made is not None and made not in seen and self.producer(made) is use.node:
                         seen.add(made)
-                        waiting.append((made, moves + 1))
+                        waiting.append((made, (*moves, use.node)))
 
     def producer(self, key: Key | None) -> Node | None:
         """Get the node that makes a value, through Identity nodes."""
@@ -250,15 +271,15 @@ class Graph:
         for value in graph.input:
             scope.define(text(value.name))
         annotations = {
-            text(entry.tensor_name): _annotation(entry.quant_parameter_tensor_names)
+            text(entry.tensor_name): _annotations(entry.quant_parameter_tensor_names)
             for entry in graph.quantization_annotation
         }
         self._constant_budget.spend(len(graph.initializer) + len(graph.sparse_initializer))
         for tensor in graph.initializer:
             name = text(tensor.name)
-            self._add(scope, name, tensor, annotation=annotations.get(name, ""))
+            self._add(scope, name, tensor, annotations=annotations.get(name))
         for sparse in graph.sparse_initializer:
-            self._add(scope, text(sparse.values.name), sparse.values, tuple(sparse.dims))
+            self._add(scope, text(sparse.values.name), sparse.values, sparse)
         self._add_nodes(graph.node, scope)
         self._read.update(scope.find(text(value.name)) for value in graph.output)
 
@@ -271,19 +292,23 @@ class Graph:
 
     def _add_nodes(self, protos: Sequence[NodeProto], scope: Scope) -> None:
         self._node_budget.spend(len(protos))
-        for proto in protos:
-            self._end_budget.spend(len(proto.input) + len(proto.output) + len(proto.attribute))
-            for name in proto.output:
-                scope.define(text(name))
-        for proto in protos:
+        ends: list[tuple[NodeProto, list[str], list[str], Sequence[AttributeProto]]] = []
+        for proto in protos:  # each field of a message is looked up once: the look-up is what takes the time
+            incoming, outgoing = [text(name) for name in proto.input], [text(name) for name in proto.output]
+            attributes = proto.attribute
+            self._end_budget.spend(len(incoming) + len(outgoing) + len(attributes))
+            ends.append((proto, incoming, outgoing, attributes))
+            for name in outgoing:
+                scope.define(name)
+        for proto, incoming, outgoing, attributes in ends:
             op, domain = text(proto.op_type), text(proto.domain)
             if domain in ONNX_DOMAINS:
                 domain = ""
             if op == "Constant" and not domain:
                 self._add_constant_node(proto, scope)
                 continue
-            inputs = tuple([scope.find(text(name)) for name in proto.input])
-            outputs = tuple([scope.define(text(name)) if name else None for name in proto.output])
+            inputs = tuple([scope.find(name) for name in incoming])
+            outputs = tuple([scope.names[name] if name else None for name in outgoing])
             self._read.update(inputs)
             if op == "Identity" and not domain and inputs and inputs[0] and outputs and outputs[0]:
                 self._sources.setdefault(outputs[0], inputs[0])
@@ -293,7 +318,7 @@ class Graph:
             for key in outputs:
                 if key is not None:
                     self._producers.setdefault(key, node)
-            for attribute in proto.attribute:
+            for attribute in attributes:
                 self._add_subgraphs(proto, attribute, scope)
 
     def _add_subgraphs(self, proto: NodeProto, attribute: AttributeProto, scope: Scope) -> None:
@@ -312,7 +337,7 @@ class Graph:
             if attribute.name == "sparse_value":
                 sparse = attribute.sparse_tensor
                 self._constant_budget.spend(1)
-                self._add(scope, name, sparse.values, tuple(sparse.dims))
+                self._add(scope, name, sparse.values, sparse)
             elif (tensor := _attribute_tensor(attribute)) is not None:
                 self._constant_budget.spend(1)
                 self._add(scope, name, tensor)
@@ -322,20 +347,19 @@ class Graph:
         scope: Scope,
         name: str,
         tensor: TensorProto,
-        sparse_dims: tuple[int, ...] | None = None,
-        annotation: str = "",
+        sparse: SparseTensorProto | None = None,
+        annotations: Mapping[str, str] | None = None,
     ) -> None:
         key = scope.define(name)
         if key in self._by_key:
             key = (-scope.number, name)
-        constant = Constant(key, scope.path, tensor, sparse_dims, annotation)
+        constant = Constant(key, scope.path, tensor, sparse, annotations)
         self.constants.append(constant)
         self._by_key.setdefault(key, constant)
 
 
-def _annotation(parameters: Iterable[StringStringEntryProto]) -> str:
-    words = ", ".join(f"{text(pair.key)} {text(pair.value)}" for pair in parameters)
-    return f"the graph says: {words}"[:MAX_TEXT] if words else ""
+def _annotations(pairs: Sequence[StringStringEntryProto]) -> dict[str, str]:
+    return {text(pair.key): text(pair.value) for pair in pairs[:MAX_ANNOTATIONS]}
 
 
 def _attribute_tensor(attribute: AttributeProto) -> TensorProto | None:

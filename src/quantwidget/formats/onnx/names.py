@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from quantwidget.formats.onnx.limits import text
-from quantwidget.formats.onnx.operators import BIAS, PASSES, ROLES, Codes, input_word, readings
+from quantwidget.formats.onnx.operators import PASSES, Codes, SimulatedCodes, UnscaledCodes, readings
+from quantwidget.formats.onnx.roles import BIAS, ROLES, input_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -77,11 +78,13 @@ class Namer:
         self._scopes: dict[Node, Scope | None] = {}
         self._taken: set[tuple[str, str]] = set()
         self._places: dict[Constant, Place] = {}
+        self._named: dict[Constant, tuple[str, str] | None] = {}
 
     def places(self) -> dict[Constant, Place]:
         """Work out the place of each constant."""
         sides = self._sides()
         own = [constant for constant in self._graph.constants if constant.key not in sides]
+        self._named = {constant: dotted(constant.stored_name) for constant in own}
         uses = {constant: self._destination(constant) for constant in own}
         owners = {constant: self._owner(use) for constant, use in uses.items()}
         layers: dict[Constant, str] = {}
@@ -143,7 +146,7 @@ class Namer:
     def _certain_layer(self, constant: Constant, owner: Node | None) -> str | None:
         """Get a layer that the exporter or the constant's own name states."""
         scope = None if owner is None else self._scope(owner)
-        named = dotted(constant.stored_name)
+        named = self._named[constant]
         if named is None:
             return None if scope is None or not scope.path else scope.path
         if scope is None or not scope.path or scope.rewritten or named[0].startswith(f"{scope.path}."):
@@ -159,7 +162,7 @@ class Namer:
         return self._layers[node]
 
     def _place(self, constant: Constant, layer: str, use: Use | None, owner: Node | None) -> None:
-        named = dotted(constant.stored_name)
+        named = self._named[constant]
         words = [] if use is None else [ROLES.get(use.node.op, {}).get(use.at, "")]
         words.append("" if named is None else named[1])
         if use is not None:
@@ -203,12 +206,10 @@ class Namer:
 def _parameters(node: Node) -> Iterator[tuple[int, int, str]]:
     """List inputs that are scales and zero points: their number, the number of what they belong to, and a word."""
     for found in readings(node):
-        if isinstance(found, Codes):
+        if isinstance(found, Codes | SimulatedCodes):
             yield found.scale, found.codes, "scale"
+        if isinstance(found, Codes | SimulatedCodes | UnscaledCodes):
             yield found.zero_point, found.codes, "zero_point"
-    if node.op == "QuantizeLinear":
-        yield 1, 0, "scale"
-        yield 2, 0, "zero_point"
 
 
 def dotted(name: str) -> tuple[str, str] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from onnx import ModelProto
@@ -30,7 +31,14 @@ MAX_FIELDS = 1 << 23
 MESSAGE_COST = 6
 """Entries that a message counts as: protobuf takes up to 200 bytes for an empty one. So does an entry walked here."""
 
+UNCOUNTED = 1 << 18
+"""Bytes of small messages that are handed on without a count: a parser makes 25 MB of them at most."""
+
 _STRIDE = 1 << 16
+
+WINDOW = 512
+"""Bytes that are read at once where entries are walked: about what stands between two big payloads."""
+_LONGEST_HEAD = 20  # a key and a length, ten bytes each
 
 MAX_SLIM = 1 << 28
 """Bytes of graph, without weights, that are handed on."""
@@ -40,6 +48,7 @@ _MAX_VARINT_BITS = 70
 _FIRST_KEY = 1 << 3
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
+Read = Callable[[int, int], bytes]
 _Layout = dict[int, str]
 
 _LAYOUTS: dict[str, _Layout] = {
@@ -127,20 +136,22 @@ _Field = tuple[int, int, int, int, int]
 """Number and wire type of an entry; where its key, its content after a length, and the next entry start."""
 
 
-def slim(data: memoryview) -> SlimModel:
+def slim(read: Read, nbytes: int) -> SlimModel:
     """Take the payloads of big tensors out of a serialized ``ModelProto``.
 
     Parameters
     ----------
-    data
-        The file's bytes, format ``B``. Only the bytes around the payloads are touched.
+    read
+        Gives the bytes at an offset, so many of them. Only the bytes around the payloads are asked for.
+    nbytes
+        Bytes of the model.
 
     Raises
     ------
     CorruptModelError
         A length reaches outside its message, a wire type is unknown, or one of the limits above is exceeded.
     """
-    return _Walk(data).run()
+    return _Walk(read, nbytes).run()
 
 
 def _varint_bytes(number: int) -> bytes:
@@ -162,67 +173,100 @@ def _varint(content: bytes, at: int) -> tuple[int, int]:
     return number | content[at] << shift, at + 1
 
 
+def _number(window: bytes, at: int, stop: int, base: int) -> tuple[int, int]:
+    """Read a number that must end before ``stop``, and tell where the next entry starts."""
+    number = shift = 0
+    while at < stop:
+        byte = window[at]
+        at += 1
+        if byte < _CONTINUES:
+            return number | byte << shift, at
+        number |= (byte & 0x7F) << shift
+        shift += 7
+        if shift >= _MAX_VARINT_BITS:
+            message = f"a number before byte {base + at} is longer than 64 bits"
+            raise CorruptModelError(message)
+    message = f"the file is truncated inside a number at byte {base + at}"
+    raise CorruptModelError(message)
+
+
 class _Walk:
-    def __init__(self, data: memoryview) -> None:
-        self._data = data
+    def __init__(self, read: Read, nbytes: int) -> None:
+        self._read, self._nbytes = read, nbytes
+        self._window, self._base = b"", 0
         self._token = secrets.token_bytes(16)
         self._payloads: list[dict[int, Extent]] = []
         self._budget = Budget(MAX_FIELDS, "entries")
+        self._uncounted = UNCOUNTED
 
     def run(self) -> SlimModel:
-        parts = self._message(0, len(self._data), "Model", 0)
+        parts = self._message(0, self._nbytes, "Model", 0)
         nbytes = sum(map(len, parts))
         if nbytes > MAX_SLIM:
             message = f"the graph without its weights takes {nbytes} bytes, more than the limit of {MAX_SLIM}"
             raise CorruptModelError(message)
         return SlimModel(b"".join(parts), self._token, self._payloads)
 
-    def _field(self, at: int, stop: int) -> _Field:
-        self._budget.spend(MESSAGE_COST)
-        key, body = self._varint(at, stop)
-        wire = key & 7
-        if wire == _LENGTH:
-            length, body = self._varint(body, stop)
-            end = body + length
-        elif wire == _VARINT:
-            _, end = self._varint(body, stop)
-        elif wire in {_FIXED32, _FIXED64}:
-            end = body + (4 if wire == _FIXED32 else 8)
-        else:
-            message = f"byte {at} starts an entry of the unknown wire type {wire}"
-            raise CorruptModelError(message)
-        if end > stop:
-            message = f"an entry at byte {at} reaches to byte {end}, its message ends at {stop}: the file is truncated"
-            raise CorruptModelError(message)
-        if key < _FIRST_KEY:
-            message = f"byte {at} starts an entry with the number 0, which no message has"
-            raise CorruptModelError(message)
-        return key >> 3, wire, at, body, end
-
-    def _varint(self, at: int, stop: int) -> tuple[int, int]:
-        number = shift = 0
+    def _fields(self, start: int, stop: int) -> Iterator[_Field]:
+        """Go through the entries of a message; written flat, since it is run for every entry of a big file."""
+        at = start
+        window, base, safe = b"", 0, 0
+        spend = self._budget.spend
         while at < stop:
-            byte = self._data[at]
-            at += 1
-            if byte < _CONTINUES:
-                return number | byte << shift, at
-            number |= (byte & 0x7F) << shift
-            shift += 7
-            if shift >= _MAX_VARINT_BITS:
-                message = f"a number before byte {at} is longer than 64 bits"
+            spend(MESSAGE_COST)
+            if not base <= at < safe:
+                window, base = self._around(at)
+                safe = base + len(window) - _LONGEST_HEAD if base + len(window) < self._nbytes else self._nbytes
+            begin, end = at, stop - base
+            key, here = window[at - base], at - base + 1
+            if key >= _CONTINUES:
+                key, here = _number(window, here - 1, end, base)
+            wire = key & 7
+            if wire == _LENGTH:
+                if here < end and window[here] < _CONTINUES:
+                    length, here = window[here], here + 1
+                else:
+                    length, here = _number(window, here, end, base)
+                at = base + here + length
+            elif wire == _VARINT:
+                is_short = here < end and window[here] < _CONTINUES
+                at = base + (here + 1 if is_short else _number(window, here, end, base)[1])
+            elif wire in {_FIXED32, _FIXED64}:
+                at = base + here + (4 if wire == _FIXED32 else 8)
+            else:
+                message = f"byte {begin} starts an entry of the unknown wire type {wire}"
                 raise CorruptModelError(message)
-        message = f"the file is truncated inside a number at byte {at}"
-        raise CorruptModelError(message)
+            if at > stop:
+                message = (
+                    f"an entry at byte {begin} reaches to byte {at}, its message ends at {stop}: the file is truncated"
+                )
+                raise CorruptModelError(message)
+            if key < _FIRST_KEY:
+                message = f"byte {begin} starts an entry with the number 0, which no message has"
+                raise CorruptModelError(message)
+            yield key >> 3, wire, begin, base + here, at
 
-    def _message(self, start: int, stop: int, name: str, depth: int) -> list[bytes | memoryview]:
+    def _around(self, at: int) -> tuple[bytes, int]:
+        """Get bytes from ``at`` on, and where they start; at least as many as an entry's key and length can take."""
+        held = self._base + len(self._window)
+        if not self._base <= at < held - _LONGEST_HEAD:
+            self._window, self._base = self._read(at, WINDOW), at
+        return self._window, self._base
+
+    def _bytes(self, start: int, stop: int) -> bytes:
+        first = start - self._base
+        if first >= 0 and stop - self._base <= len(self._window):
+            return self._window[first : stop - self._base]
+        return self._read(start, stop - start)
+
+    def _message(self, start: int, stop: int, name: str, depth: int) -> list[bytes]:
         if depth > MAX_DEPTH:
             message = f"messages are nested deeper than {MAX_DEPTH} levels"
             raise CorruptModelError(message)
         layout = _LAYOUTS[name]
-        parts: list[bytes | memoryview] = []
-        at = kept = start
-        while at < stop:
-            number, wire, begin, body, at = self._field(at, stop)
+        parts: list[bytes] = []
+        kept = start
+        for number, wire, begin, body, at in self._fields(start, stop):
             inner = layout.get(number)
             if inner is None or wire != _LENGTH or (at - body <= INLINE and inner != "drop"):
                 continue
@@ -236,11 +280,14 @@ class _Walk:
         parts.append(self._kept(kept, stop, name))
         return parts
 
-    def _kept(self, start: int, stop: int, name: str) -> memoryview:
+    def _kept(self, start: int, stop: int, name: str) -> bytes:
         """Hand on entries of a message as they are, once it is known that a parser can bear them."""
-        part = self._data[start:stop]
+        part = self._bytes(start, stop)
+        self._uncounted -= len(part)
+        if self._uncounted >= 0:
+            return part
         with contextlib.suppress(IndexError):  # cut short: the parser will say so
-            self._count(part.tobytes(), 0, stop - start, _KIND_OF[name])
+            self._count(part, 0, len(part), _KIND_OF[name])
         return part
 
     def _count(self, content: bytes, at: int, stop: int, kind: _Kind) -> None:  # noqa: C901 -- calls would double its time
@@ -277,29 +324,37 @@ class _Walk:
                 at += 4 if wire == _FIXED32 else 8
         self._budget.spend(count)
 
-    def _tensor(self, start: int, stop: int) -> list[bytes | memoryview]:
-        fields: list[_Field] = []
-        at = start
-        while at < stop:
-            field = self._field(at, stop)
-            fields.append(field)
-            at = field[-1]
-        counts = Counter([field[0] for field in fields])
+    def _tensor(self, start: int, stop: int) -> list[bytes]:
+        fields = list(self._fields(start, stop))
+        numbers = {field[0] for field in fields}
+        once = _PACKED_DATA & numbers and _numbers_that_stand_once(fields)
         taken: dict[int, Extent] = {}
-        parts: list[bytes | memoryview] = []
+        parts: list[bytes] = []
+        kept = start
         for number, wire, begin, body, end in fields:
             nbytes = end - body
             if wire != _LENGTH:
-                parts.append(self._data[begin:end])
-            elif number == RAW_DATA or (number in _PACKED_DATA and counts[number] == 1 and nbytes > INLINE):
+                continue
+            if number == RAW_DATA or (number in _PACKED_DATA and nbytes > INLINE and number in once):
                 taken[number] = Extent(body, nbytes)
             elif number == STRING_DATA:
                 before = taken.get(STRING_DATA, Extent(body, 0))
                 taken[STRING_DATA] = Extent(before.offset, before.nbytes + nbytes)
             elif number != _TENSOR_DOC_STRING:
-                parts.append(self._kept(begin, end, "Tensor"))
+                continue
+            if kept < begin:
+                parts.append(self._kept(kept, begin, "Tensor"))
+            kept = end
+        if kept < stop:
+            parts.append(self._kept(kept, stop, "Tensor"))
         if taken:
             ticket = self._token + len(self._payloads).to_bytes(8, "little")
             self._payloads.append(taken)
             parts += [_varint_bytes(RAW_DATA << 3 | _LENGTH), _varint_bytes(len(ticket)), ticket]
         return parts
+
+
+def _numbers_that_stand_once(fields: list[_Field]) -> set[int]:
+    """Find fields that are not continued by another entry of their number."""
+    counts = Counter([field[0] for field in fields])
+    return {number for number, count in counts.items() if count == 1}

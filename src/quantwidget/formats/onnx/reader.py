@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import codecs
 import struct
-from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -13,31 +11,34 @@ from onnx import ModelProto
 
 from quantwidget.errors import CorruptModelError, UnsupportedFormatError
 from quantwidget.formats.onnx import NAME, ORT_FORMAT
+from quantwidget.formats.onnx.external import ExternalFiles
 from quantwidget.formats.onnx.graph import Graph
-from quantwidget.formats.onnx.limits import Budget, text
+from quantwidget.formats.onnx.limits import Budget, collecting_nothing, text
 from quantwidget.formats.onnx.names import Namer, Place
-from quantwidget.formats.onnx.operators import WEIGHT
-from quantwidget.formats.onnx.protobuf import slim
+from quantwidget.formats.onnx.protobuf import SlimModel, slim
 from quantwidget.formats.onnx.quantization import Quantizer
-from quantwidget.formats.onnx.tensors import StoredTensor, TensorReader, shape_problem
+from quantwidget.formats.onnx.roles import WEIGHT
+from quantwidget.formats.onnx.sniffing import form_of
+from quantwidget.formats.onnx.tensors import StoredTensor, TensorReader
+from quantwidget.formats.onnx.textforms import check_length, parse
 from quantwidget.record import LayerRecord, ModelRecord, TensorRecord
-from quantwidget.sources import ModelFile
+from quantwidget.sources import HeldBytes, ModelFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from quantwidget.formats.onnx.graph import Constant
+    from quantwidget.sources import ByteSource
 
 MAX_METADATA = 64
 """Entries of the model's own metadata that are kept."""
 MAX_TEXTS = 1 << 25
 """Characters of names, layers and notes together."""
 
-_SNIFF = 512
+_SNIFF = 4096
 
 _LIKENESSES = {b"PK\x03\x04": "a zip archive", b"\x1f\x8b": "a gzip archive", b"\x80\x02": "a pickle", b"GGUF": "GGUF"}
-_TEXT_FORMS = (b"ir_version:", b"producer_name:", b'{"irVersion', b"<")
 
 _DAMAGE = (
     ArithmeticError,
@@ -55,11 +56,29 @@ _DAMAGE = (
 def read_model(path: Path) -> ModelRecord:
     """Read a file's graph; see `quantwidget.formats.onnx.open_file`."""
     file = ModelFile(path)
-    _refuse_others(path, file.view(0, min(_SNIFF, file.nbytes)).tobytes())
+    head = file.view(0, min(_SNIFF, file.nbytes)).tobytes()
+    form = form_of(head)
+    if form is None:
+        _refuse_others(path, head)
     try:
-        return _read(file)
+        if form is None:
+            with file.ranges() as read:
+                skeleton = slim(read, file.nbytes)
+            return _read(file, skeleton, path)
+        check_length(file.nbytes, form)
+        content = parse(file.view(0, file.nbytes).tobytes(), form)
+        return _held(content, path)
     except _DAMAGE as error:
         message = f"{path.name} is damaged or not an ONNX model: {error or type(error).__name__}"
+        raise CorruptModelError(message) from error
+
+
+def read_bytes(content: bytes) -> ModelRecord:
+    """Read a serialized model; see `quantwidget.formats.onnx.open_bytes`."""
+    try:
+        return _held(content, None)
+    except _DAMAGE as error:
+        message = f"the model is not what onnx writes: {error or type(error).__name__}"
         raise CorruptModelError(message) from error
 
 
@@ -69,9 +88,6 @@ def _refuse_others(path: Path, head: bytes) -> None:
         raise UnsupportedFormatError(message)
     if not _is_text(head):
         likeness = next((words for magic, words in _LIKENESSES.items() if head.startswith(magic)), None)
-    elif head.lstrip().startswith(_TEXT_FORMS):
-        message = f"{path.name} is an ONNX model in text form; save it with onnx.save as a binary .onnx file to open it"
-        raise UnsupportedFormatError(message)
     else:
         likeness = "plain text"
     if likeness is not None:
@@ -88,13 +104,18 @@ def _is_text(head: bytes) -> bool:
     return bool(text) and all(letter.isprintable() or letter in "\t\r\n" for letter in text)
 
 
-def _read(file: ModelFile) -> ModelRecord:
-    skeleton = slim(file.mapped())
+def _held(content: bytes, path: Path | None) -> ModelRecord:
+    skeleton = slim(lambda offset, nbytes: content[offset : offset + nbytes], len(content))
+    return _read(HeldBytes(content), skeleton, path)
+
+
+@collecting_nothing()
+def _read(source: ByteSource, skeleton: SlimModel, path: Path | None) -> ModelRecord:
     model = ModelProto.FromString(skeleton.content)
     if not model.HasField("graph"):
         message = "it holds no graph"
         raise CorruptModelError(message)
-    tensors = TensorReader(file, skeleton)
+    tensors = TensorReader(source, ExternalFiles(path), skeleton)
     graph = Graph(model)
     stored = {constant: _stored(tensors, constant) for constant in graph.constants}
     versions = {"" if entry.domain == "ai.onnx" else entry.domain: entry.version for entry in model.opset_import}
@@ -111,20 +132,14 @@ def _read(file: ModelFile) -> ModelRecord:
 
 def _stored(tensors: TensorReader, constant: Constant) -> StoredTensor:
     tensor = tensors.read(constant.tensor)
-    if constant.sparse_dims is None:
-        return tensor
-    problem = shape_problem(constant.sparse_dims)
-    if problem:
-        return replace(tensor, shape=(), nbytes=0, storage=None, external=None, note=problem)
-    note = "sparse: not decoded yet"
-    return replace(tensor, shape=constant.sparse_dims, storage=None, external=None, note=note)
+    return tensor if constant.sparse is None else tensors.read_sparse(constant.sparse, tensor)
 
 
 def _records(
     graph: Graph, stored: Mapping[Constant, StoredTensor], places: Mapping[Constant, Place]
 ) -> Iterator[TensorRecord]:
     quantizer = Quantizer(graph, stored)
-    names: Counter[str] = Counter()
+    names: dict[str, int] = {}
     budget = Budget(MAX_TEXTS, "characters in names and notes of its constants")
     first_at: dict[tuple[str, int, int], str] = {}
     for constant, tensor in stored.items():
@@ -132,18 +147,19 @@ def _records(
         decoding = quantizer.decoding(constant, tensor)
         name = _unique(constant.name or "(unnamed)", names)
         alias = name if tensor.external is None else first_at.setdefault(tensor.external.place, name)
-        note = "; ".join(note for note in (tensor.note, decoding.note, constant.annotation) if note)
+        note = f"{tensor.note}; {decoding.note}" if tensor.note and decoding.note else tensor.note or decoding.note
+        elements = decoding.elements or tensor.sparse or tensor.storage
         budget.spend(len(name) + len(place.layer) + len(place.role) + len(note))
         yield TensorRecord(
             name=name,
             layer=place.layer,
             role=place.role,
-            shape=tensor.shape,
+            shape=tensor.shape if elements is None else elements.shape,
             dtype=decoding.dtype,
             storage_dtype=tensor.storage_dtype,
             storage_shape=tensor.shape,
             nbytes=tensor.nbytes,
-            storage=tensor.storage,
+            storage=elements,
             quant=decoding.scheme,
             alias_of=None if alias == name else alias,
             used_by_graph=graph.is_read(constant),
@@ -151,14 +167,13 @@ def _records(
         )
 
 
-def _unique(name: str, taken: Counter[str]) -> str:
-    taken[name] += 1
+def _unique(name: str, taken: dict[str, int]) -> str:
+    """Give a name that is taken a number, and remember how far its numbers go."""
     unique = name
-    while taken[unique] > 1:
+    while unique in taken:
+        taken[name] += 1
         unique = f"{name} #{taken[name]}"
-        taken[unique] += 1
-        if taken[unique] > 1:
-            taken[name] += 1
+    taken[unique] = 1
     return unique
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,17 +11,20 @@ from onnx import TensorProto
 
 from quantwidget.dtypes import DTYPES, DType
 from quantwidget.errors import CorruptModelError
-from quantwidget.formats.onnx.external import ExternalData, ExternalFiles
 from quantwidget.formats.onnx.limits import text
 from quantwidget.formats.onnx.protobuf import RAW_DATA, STRING_DATA, Extent, SlimModel
 from quantwidget.formats.onnx.varints import PackedVarints
+from quantwidget.layouts import Sparse
 from quantwidget.sources import HeldBytes, SourceSlice
 from quantwidget.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from quantwidget.sources import ByteSource, ModelFile
+    from onnx import SparseTensorProto
+
+    from quantwidget.formats.onnx.external import ExternalData, ExternalFiles
+    from quantwidget.sources import ByteSource
 
 MAX_DIMENSIONS = 32
 MAX_ELEMENTS = 1 << 56
@@ -69,7 +72,7 @@ _WORDS: dict[int, str] = {
 _FIELD_NUMBERS = {"float_data": 4, "int32_data": 5, "int64_data": 7, "double_data": 10, "uint64_data": 11}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(eq=False, slots=True, kw_only=True)
 class StoredTensor:
     """What a file holds for one tensor.
 
@@ -85,6 +88,8 @@ class StoredTensor:
         Bytes of the elements in the file.
     storage
         Where they lie; None when they cannot be reached, and then ``note`` says why.
+    sparse
+        The dense elements of a sparse tensor, whose ``storage`` is None.
     external
         File, offset and length of data beside the model, else None.
     """
@@ -94,6 +99,7 @@ class StoredTensor:
     shape: tuple[int, ...]
     nbytes: int = 0
     storage: Storage | None = None
+    sparse: Sparse | None = None
     external: ExternalData | None = None
     note: str = ""
 
@@ -103,15 +109,16 @@ class TensorReader:
 
     Parameters
     ----------
-    file
-        The model file.
+    source
+        The serialized model.
+    external
+        Files that lie beside it.
     model
         The model without its payloads.
     """
 
-    def __init__(self, file: ModelFile, model: SlimModel) -> None:
-        self._file, self._model = file, model
-        self._external = ExternalFiles(file.path)
+    def __init__(self, source: ByteSource, external: ExternalFiles, model: SlimModel) -> None:
+        self._source, self._external, self._model = source, external, model
 
     def read(self, tensor: TensorProto) -> StoredTensor:
         """Describe a tensor; what is wrong with it is told in its note and never raised."""
@@ -119,11 +126,10 @@ class TensorReader:
         word = type_word(data_type)
         dtype = DTYPES.get(DTYPE_NAMES.get(data_type, ""))
         name = dtype.name if dtype else word.lower()
-        dims = tensor.dims
-        problem = shape_problem(dims)
+        shape = tuple(tensor.dims)
+        problem = shape_problem(shape)
         if problem:
             return StoredTensor(dtype=name, storage_dtype=word, shape=(), note=problem)
-        shape = tuple(dims)
         if data_type == TensorProto.STRING:
             nbytes = self._string_bytes(tensor)
             return StoredTensor(dtype=name, storage_dtype=word, shape=shape, nbytes=nbytes, note="text, not numbers")
@@ -152,6 +158,23 @@ class TensorReader:
             dtype=name, storage_dtype=word, shape=shape, nbytes=nbytes, storage=storage, external=external
         )
 
+    def read_sparse(self, sparse: SparseTensorProto, values: StoredTensor) -> StoredTensor:
+        """Describe a sparse tensor, of which ``values`` are the elements that are not zero."""
+        problem = shape_problem(sparse.dims)
+        if problem:
+            return replace(values, shape=(), nbytes=0, storage=None, external=None, note=problem)
+        shape = tuple(sparse.dims)
+        listed = replace(values, shape=shape, storage=None, external=None)
+        places = self.read(sparse.indices)
+        if values.storage is None or places.storage is None:
+            return replace(listed, note=f"sparse: {values.note or places.note}")
+        try:
+            elements = Sparse(values.storage, places.storage, shape)
+        except ValueError as error:
+            return replace(listed, note=f"sparse: {error}")
+        note = f"sparse: {values.storage.size} of {elements.size} elements are stored"
+        return replace(listed, nbytes=elements.nbytes, sparse=elements, note=note)
+
     def _inline(self, tensor: TensorProto, dtype: DType, needed: int) -> tuple[ByteSource, int]:
         """Find elements inside the model file, and the bytes that they take in it."""
         raw_data = tensor.raw_data
@@ -170,7 +193,7 @@ class TensorReader:
         return PackedVarints(self._slice(extent), needed // width, width), extent.nbytes
 
     def _slice(self, extent: Extent) -> SourceSlice:
-        return SourceSlice(self._file, extent.offset, extent.nbytes)
+        return SourceSlice(self._source, extent.offset, extent.nbytes)
 
     def _string_bytes(self, tensor: TensorProto) -> int:
         taken = self._model.extents_of(tensor.raw_data) or {}
@@ -208,6 +231,6 @@ def shape_problem(dims: Sequence[int]) -> str:
         return f"a shape of {len(dims)} dimensions is not read, {MAX_DIMENSIONS} is the limit"
     if min(dims, default=0) < 0:
         return f"the shape {list(dims)} has a negative dimension"
-    if math.prod(length or 1 for length in dims) > MAX_ELEMENTS:
+    if math.prod([length or 1 for length in dims]) > MAX_ELEMENTS:
         return f"the shape {list(dims)} has more elements than any file"
     return ""
