@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import enum
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -10,6 +13,9 @@ import torch
 import torch.ao.quantization as tq
 from torch import nn
 from torch_files import QUIET, assert_same, by_name, saved, scripted
+
+from quantwidget.formats.pytorch import open_file
+from quantwidget.tensor import TensorRef
 
 pytestmark = [pytest.mark.filterwarnings(line) for line in QUIET]
 
@@ -207,3 +213,114 @@ def test_graph_mode_quantization_is_read_like_eager(tmp_path):
     for record in (saved(tmp_path, quantized.state_dict()), scripted(tmp_path, torch.jit.trace(quantized, example))):
         assert_layer(record, "0", quantized.get_submodule("0"))
         assert_layer(record, "3", quantized.get_submodule("3"))
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """Make an object of a class that this torch lacks, which is saved with the given state."""
+
+    def make(path, state):
+        *parents, name = path.split(".")
+        for end in range(1, len(parents) + 1):
+            module = ".".join(parents[:end])
+            monkeypatch.setitem(sys.modules, module, sys.modules.get(module) or types.ModuleType(module))
+        kind = type(name, (), {"__module__": module, "__getstate__": lambda _: state})
+        setattr(sys.modules[module], name, kind)
+        return kind()
+
+    return make
+
+
+def test_mobile_models_keep_weights_in_operator_contexts_and_hoisted_parameters(tmp_path, stand_in):
+    convolution, bias, linear = torch.randn(4, 3, 3, 3), torch.randn(4), torch.randn(5, 4)
+    quantized = torch.quantize_per_tensor(torch.randn(2, 3, 1, 1), 0.125, 0, torch.qint8)
+    classes = "__torch__.torch.classes"
+    packed = (torch.tensor([2, 1, 1], dtype=torch.int16), quantized, bias)
+    content = {
+        "CONSTANTS": {
+            "c0": stand_in(f"{classes}.xnnpack.Conv2dOpContext", (convolution, bias, [1, 1], [0, 0], [1, 1], 1, None)),
+            "c1": stand_in(f"{classes}.xnnpack.LinearOpContext", (linear, None, None, None)),
+        },
+        "_jit_pass_hoist_conv_packed_params.features.0.0._packed_params.1": stand_in(
+            f"{classes}.quantized.Conv2dPackedParamsBase", ("2", list(packed))
+        ),
+    }
+    record = saved(tmp_path, content)
+    tensors = by_name(record)
+    assert_same(tensors["CONSTANTS.c0.weight"], convolution)
+    assert_same(tensors["CONSTANTS.c0.bias"], bias)
+    assert_same(tensors["CONSTANTS.c1.weight"], linear)
+    assert_same(tensors["features.0.0.weight"], quantized)
+    assert_same(tensors["features.0.0.bias"], bias)
+    assert record.layers["CONSTANTS.c1"].op_type == "Linear"
+    assert record.layers["features.0.0"].op_type == "quantized.Conv2d"
+
+
+def test_cells_of_recurrent_layers_keep_their_two_weights_apart(tmp_path):
+    torch.backends.quantized.engine = "fbgemm"
+    dynamic = tq.quantize_dynamic(nn.ModuleDict({"cell": nn.GRUCell(4, 3)}), {nn.GRUCell}, dtype=torch.qint8)
+    tensors = by_name(saved(tmp_path, dynamic.state_dict()))
+    assert {tensor.layer for tensor in tensors.values()} == {"cell"}
+    assert [tensor.role for tensor in tensors.values()] == ["weight_ih", "bias_ih", "weight_hh", "bias_hh"]
+
+
+def test_parameters_of_activations_have_roles_of_their_own(tmp_path):
+    model, _ = converted("Linear", "fbgemm")
+    tensors = by_name(saved(tmp_path, model.state_dict()))
+    assert tensors["layer.scale"].role == "output_scale"
+    assert tensors["layer.zero_point"].role == "output_zero_point"
+    assert tensors["quant.scale"].role == "scale"
+
+
+def test_a_configuration_beside_a_checkpoint_states_its_scheme(tmp_path):
+    codes, words = torch.randint(0, 16, (32, 8)), torch.zeros(4, 8, dtype=torch.int64)
+    for place in range(8):
+        words |= codes[place::8] << 4 * place
+    state = {
+        "fc.qweight": torch.where(words >= 1 << 31, words - (1 << 32), words).int(),
+        "fc.qzeros": torch.full((1, 1), 0x77777777, dtype=torch.int32),
+        "fc.scales": torch.rand(1, 8).half(),
+        "fc.g_idx": torch.zeros(32, dtype=torch.int32),
+    }
+    (tmp_path / "config.json").write_text('{"quantization_config": {"quant_method": "gptq", "bits": 4}}')
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    record = open_file(tmp_path / "pytorch_model.bin")
+    (weight,) = [tensor for tensor in record.tensors if tensor.quant is not None]
+    assert weight.shape == (8, 32)
+    assert np.array_equal(weight.storage.read(), codes.t().numpy())
+    assert weight.quant.scale_origin == "explicit"
+
+
+class Plain(torch.Tensor):
+    """A wrapper as torchao up to 0.15 wrote it."""
+
+    @staticmethod
+    def __new__(cls, shape, **fields):
+        made = torch.Tensor._make_wrapper_subclass(cls, shape, dtype=torch.float32)
+        made.__dict__.update(fields)
+        return made
+
+    @classmethod
+    def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("domain", [1, 2, 3])
+def test_wrappers_of_older_torchao_are_read_by_their_domain(tmp_path, monkeypatch, domain):
+    outer, inner = (
+        type(name, (Plain,), {"__module__": __name__}) for name in ("AffineQuantizedTensor", "PlainAQTTensorImpl")
+    )
+    kind = enum.Enum("ZeroPointDomain", ["INT", "FLOAT", "NONE"], module=__name__)
+    for name in (outer, inner, kind):
+        monkeypatch.setitem(globals(), name.__name__, name)
+    codes = torch.randint(0, 16, (6, 8), dtype=torch.int8)
+    scale, zero = torch.rand(6, 2), torch.randint(0, 9, (6, 2)).float()
+    plain = inner(codes.shape, int_data=codes, scale=scale, zero_point=zero)
+    weight = outer(
+        codes.shape, tensor_impl=plain, block_size=(1, 4), quant_min=0, quant_max=15, zero_point_domain=kind(domain)
+    )
+    (found,) = saved(tmp_path, {"weight": weight}).tensors
+    each = [part.repeat_interleave(4, dim=1) for part in (scale, zero)]
+    expected = {1: (codes - each[1]) * each[0], 2: (codes - 8) * each[0] + each[1], 3: codes * each[0]}[domain]
+    assert np.array_equal(TensorRef.of(found, "weight").values(), expected.numpy())
+    assert (found.quant.code_min, found.quant.code_max) == (0, 15)

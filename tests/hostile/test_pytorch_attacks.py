@@ -491,7 +491,6 @@ def test_other_files_are_refused_with_a_sentence_that_says_what_they_are(tmp_pat
     [
         (["x.npy"], "holds no data.pkl"),
         (["a/model.json"], "older than torch 1.4"),
-        (["a/archive_format", "a/models/model.json"], "torch.export"),
         ([], "holds no data.pkl"),
     ],
 )

@@ -1,12 +1,18 @@
-"""torch's files (.pt, .pth, .ptl, .jit, .bin), read without torch and without running anything in them."""
+"""torch's files (.pt, .pth, .ptl, .jit, .bin, .pt2), read without torch and without running anything in them."""
 
 from __future__ import annotations
 
+import gc
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
+from quantwidget.configuration import Configuration, read_configuration
+from quantwidget.conventions import recognise
+from quantwidget.conventions.torch_reference import STATED_TYPES
 from quantwidget.errors import CorruptModelError, ModelError, UnsupportedFormatError
 from quantwidget.formats.pytorch.archive import Archive
 from quantwidget.formats.pytorch.checkpoint import Checkpoint
+from quantwidget.formats.pytorch.exported import ExportedArchive
 from quantwidget.formats.pytorch.legacy import MAGIC_BYTES, LegacyStream
 from quantwidget.formats.pytorch.pickled import PickleReader
 from quantwidget.formats.pytorch.views import UNEXPECTED
@@ -14,7 +20,7 @@ from quantwidget.record import ModelRecord
 from quantwidget.sources import ModelFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from quantwidget.formats.pytorch.inert import Name
@@ -22,12 +28,13 @@ if TYPE_CHECKING:
 
 NAME = "pytorch"
 
-ENDINGS = (".pt", ".pth", ".ptl", ".jit", ".th", ".ckpt", ".bin")
+ENDINGS = (".pt", ".pth", ".ptl", ".jit", ".th", ".ckpt", ".bin", ".pt2")
 
 MAX_NAMES_SHOWN = 20
 """Names of classes and functions that the metadata lists."""
 
 _ZIP = b"PK\x03\x04"
+_ENTRIES = (b"/data.pkl", b"/data/weights/", b"/archive_format", b"serialized_exported_program.json")
 _PICKLE = b"\x80"
 _MOBILE = b"PTMF"
 _TAR = b"ustar"
@@ -43,7 +50,7 @@ def matches(path: Path, head: bytes) -> bool:
     """
     if path.is_dir():
         return False
-    if head.startswith(_ZIP) and (b"/data.pkl" in head or path.suffix.lower() in ENDINGS):
+    if head.startswith(_ZIP) and (any(mark in head for mark in _ENTRIES) or path.suffix.lower() in ENDINGS):
         return True
     return MAGIC_BYTES in head[:32] or (path.suffix.lower() in ENDINGS and path.suffix.lower() != ".bin")
 
@@ -61,18 +68,35 @@ def open_file(path: Path) -> ModelRecord:
     file = ModelFile(path)
     head = file.view(0, min(file.nbytes, 512)).tobytes()
     try:
-        if head.startswith(_ZIP):
-            return _read_archive(Archive(file))
-        if head.startswith(_PICKLE):
-            return _read_stream(LegacyStream(file))
+        with _uncollected():
+            return _read(file, head)
     except ModelError as error:
         message = f"{path.name}: {error}"
         raise type(error)(message) from error
     except UNEXPECTED as error:
         message = f"{path.name}: the content is not what torch writes ({type(error).__name__}: {error})"
         raise CorruptModelError(message) from error
-    message = f"{path.name}: {_what_else(head)}"
-    raise UnsupportedFormatError(message)
+
+
+def _read(file: ModelFile, head: bytes) -> ModelRecord:
+    if head.startswith(_ZIP):
+        archive = Archive(file)
+        return _read_exported(archive) if archive.is_exported else _read_archive(archive, file.path.parent)
+    if head.startswith(_PICKLE):
+        return _read_stream(LegacyStream(file), file.path.parent)
+    raise UnsupportedFormatError(_what_else(head))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the garbage collector from walking the growing tree again and again: nothing in it is garbage yet."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class _Folder:
@@ -86,7 +110,7 @@ class _Folder:
         return self._archive.source(f"{self._folder}/{key}")
 
 
-def _read_archive(archive: Archive) -> ModelRecord:
+def _read_archive(archive: Archive, beside: Path) -> ModelRecord:
     reader = PickleReader(archive.content("data.pkl"))
     checkpoint = Checkpoint()
     root = reader.read()
@@ -98,23 +122,44 @@ def _read_archive(archive: Archive) -> ModelRecord:
         # The archive's own code calls them CONSTANTS.c0, CONSTANTS.c1, …
         named = {f"c{number}": node for number, node in enumerate(constants)} if isinstance(constants, tuple) else {}
         checkpoint.add(named, _Folder(archive, "constants"), "constants", "CONSTANTS")
-    return _record(checkpoint, reader.names.values(), {"archive version": archive.text("version")})
+    return _record(checkpoint, beside, reader.names.values(), {"archive version": archive.text("version")})
 
 
-def _read_stream(stream: LegacyStream) -> ModelRecord:
+def _read_exported(archive: Archive) -> ModelRecord:
+    exported = ExportedArchive(archive)
+    tensors, layers = exported.read()
+    metadata = {
+        "kind": "exported program",
+        **exported.facts,
+        "archive version": archive.text("archive_version"),
+        "code named in the file (never run)": _named_code(exported.names.values()),
+    }
+    return ModelRecord(
+        format=NAME,
+        tensors=tensors,
+        layers=layers,
+        producer="torch",
+        metadata={key: value for key, value in metadata.items() if value},
+        notes=tuple(exported.notes),
+    )
+
+
+def _read_stream(stream: LegacyStream, beside: Path) -> ModelRecord:
     checkpoint = Checkpoint()
     checkpoint.add(stream.root, stream, "stream")
-    return _record(checkpoint, stream.names.values(), {"archive version": "stream of torch before 1.6"})
+    return _record(checkpoint, beside, stream.names.values(), {"archive version": "stream of torch before 1.6"})
 
 
-def _record(checkpoint: Checkpoint, names: Iterable[Name], facts: dict[str, str]) -> ModelRecord:
-    tensors = checkpoint.records()
-    classes = [name.path for name in names if not (name.module in _PLUMBING or name.name.startswith("_rebuild_"))]
-    more = [f"and {len(classes) - MAX_NAMES_SHOWN} more"] if len(classes) > MAX_NAMES_SHOWN else []
+def _record(checkpoint: Checkpoint, beside: Path, names: Iterable[Name], facts: dict[str, str]) -> ModelRecord:
+    # Only people who save plain tensors put their scheme into a file of its own.
+    is_plain = checkpoint.kind in {"state dict", "checkpoint"}
+    configuration = read_configuration(beside) if is_plain else Configuration()
+    tensors = recognise(checkpoint.records(), {**configuration.scheme, STATED_TYPES: checkpoint.words})
     metadata = {
         "kind": checkpoint.kind,
         "class": checkpoint.classes.get("", ""),
-        "code named in the file (never run)": ", ".join(classes[:MAX_NAMES_SHOWN] + more),
+        "code named in the file (never run)": _named_code(names),
+        "scheme stated in": configuration.source,
         **facts,
     }
     return ModelRecord(
@@ -123,8 +168,14 @@ def _record(checkpoint: Checkpoint, names: Iterable[Name], facts: dict[str, str]
         layers=checkpoint.layers(tensors),
         producer="torch",
         metadata={key: value for key, value in metadata.items() if value},
-        notes=tuple(checkpoint.notes),
+        notes=(*checkpoint.notes, *configuration.notes),
     )
+
+
+def _named_code(names: Iterable[Name]) -> str:
+    classes = [name.path for name in names if not (name.module in _PLUMBING or name.name.startswith("_rebuild_"))]
+    more = [f"and {len(classes) - MAX_NAMES_SHOWN} more"] if len(classes) > MAX_NAMES_SHOWN else []
+    return ", ".join(classes[:MAX_NAMES_SHOWN] + more)
 
 
 def _what_else(head: bytes) -> str:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from quantwidget.sources import ByteSource
 
+EXPORT_MARKS = ("archive_format", "serialized_exported_program.json")
+"""Entries that only ``torch.export.save`` writes, since torch 2.8 and before."""
+
 MAX_PICKLE = 256 << 20
 """Largest entry, in bytes, that is read whole."""
 
@@ -98,13 +101,30 @@ class Archive:
         self._held: dict[EntryBytes, InflatedBytes] = {}
 
     def _find_folder(self) -> str:
-        pickles = [name for name in self._entries if name.rpartition("/")[2] == "data.pkl"]
-        if not pickles:
-            raise UnsupportedFormatError(_what_else(self._entries))
-        return min(pickles, key=lambda name: name.count("/")).removesuffix("data.pkl")
+        for mark in ("data.pkl", *EXPORT_MARKS):
+            marked = [name for name in self._entries if name.rpartition("/")[2] == mark]
+            if marked:
+                return min(marked, key=lambda name: name.count("/")).removesuffix(mark)
+        raise UnsupportedFormatError(_what_else(self._entries))
 
     def __contains__(self, name: str) -> bool:
         return self._folder + name in self._entries
+
+    @property
+    def is_exported(self) -> bool:
+        """True for an archive of ``torch.export.save``."""
+        return "data.pkl" not in self and any(mark in self for mark in EXPORT_MARKS)
+
+    @property
+    def nbytes(self) -> int:
+        """Length of the whole archive, in bytes."""
+        return self._source.nbytes
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the entries in the folder, in the order of the directory."""
+        start = self._folder
+        return [name.removeprefix(start) for name in self._entries if name.startswith(start)]
 
     @property
     def byteorder(self) -> Literal["little", "big"]:
@@ -248,8 +268,6 @@ class DeflatedEntry:
 
 def _what_else(names: dict[str, Entry]) -> str:
     last_parts = {name.rpartition("/")[2] for name in names}
-    if last_parts & {"archive_format", "model_weights_config.json", "serialized_exported_program.json"}:
-        return "this archive was written by torch.export (.pt2), which is not read yet: save the module's state_dict"
     if "model.json" in last_parts:
         return "this TorchScript archive is older than torch 1.4: load it with torch and save it again"
     return "this is a ZIP archive, but not one that torch wrote: it holds no data.pkl"

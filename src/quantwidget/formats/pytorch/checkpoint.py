@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from quantwidget.formats.pytorch.inert import Call, arguments, callee_path, unwrapped
+from quantwidget.formats.pytorch.inert import Call, Name, arguments, callee_path, unwrapped
 from quantwidget.formats.pytorch.tensors import Tensor, is_tensor, read_tensor
 from quantwidget.formats.pytorch.walk import ORDERED_DICT, Walk
 from quantwidget.record import LayerRecord, TensorRecord
@@ -37,13 +37,18 @@ RANDOM_STATE_ENDINGS = ("rng_state", "rng_states")
 MAX_TENSORS = 200_000
 """Tensors that are listed."""
 
+MAX_SHARING = 40_000
+"""Those among them that show a storage which another one shows, or none: they take hardly any room in a file."""
+
 MAX_NAMES_LENGTH = 1 << 26
 """Characters in the names of all tensors together."""
 
 _DEEPEST_MODEL = 4
+_OUTPUT_ROLES = {"scale", "zero_point"}
+_SINGLE = {(), (1,)}
 _MOST_TRAINING_NOTES = 16
 _TREES = (dict, list, tuple, Call)
-_PARALLEL = "module."
+PARALLEL = "module."
 _COMPILED = ("_orig_mod.", "_fsdp_wrapped_module.")
 
 
@@ -65,13 +70,18 @@ class Checkpoint:
         Short class names by path; the path of the model itself is empty.
     notes
         Sentences about what was left out.
+    words
+        torch's own words that stand beside the tensors of a state dict by their keys, such as types and schemes.
     """
 
     kind: str = "state dict"
     classes: dict[str, str] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
     _listed: list[_Listed] = field(default_factory=list)
     _met: int = 0
+    _sharing: int = 0
+    _sources: set[int] = field(default_factory=lambda: {id(None)})
     _names_length: int = 0
 
     def add(self, root: object, storages: Storages, folder: str, path: str = "") -> None:
@@ -100,6 +110,8 @@ class Checkpoint:
                 listed = [item for item in listed if item.identity is None or (item.name, item.identity) not in seen]
                 seen.update((item.name, item.identity) for item in listed)
             parts.append((key, listed, walk.classes))
+            entries = (_entries(part) or {}).items()
+            self.words.update((key, word.name) for key, word in entries if type(key) is str and type(word) is Name)
         is_single = sum(bool(listed) for key, listed, _ in parts if key) == 1
         for key, listed, classes in parts:
             prefix = f"{key}." if key and not is_single else ""
@@ -113,9 +125,9 @@ class Checkpoint:
         first: dict[tuple[str, bytes], str] = {}
         records = []
         for item in self._listed:
-            name = _unique(item.name, names)
+            name = unique_name(item.name, names)
             holder = name if item.identity is None else first.setdefault(item.identity, name)
-            layer, _, role = _shown_path(item.name, is_parallel=is_parallel).rpartition(".")
+            layer, _, role = shown_path(item.name, is_parallel=is_parallel).rpartition(".")
             tensor = item.tensor
             records.append(
                 TensorRecord(
@@ -125,7 +137,7 @@ class Checkpoint:
                     shape=tensor.shape,
                     dtype=tensor.dtype,
                     storage_dtype=tensor.storage_dtype,
-                    storage_shape=tensor.shape,
+                    storage_shape=tensor.storage_shape,
                     nbytes=tensor.nbytes,
                     storage=tensor.storage,
                     quant=tensor.quant,
@@ -133,23 +145,23 @@ class Checkpoint:
                     note=tensor.note,
                 )
             )
-        return tuple(records)
+        return told_apart(records)
 
     def layers(self, records: tuple[TensorRecord, ...]) -> dict[str, LayerRecord]:
         """Name the class of each layer that has tensors, where it is known."""
         is_parallel = self._is_parallel()
         used = {record.layer for record in records}
         shown = (
-            (_shown_path(f"{path}.", is_parallel=is_parallel).removesuffix("."), name)
+            (shown_path(f"{path}.", is_parallel=is_parallel).removesuffix("."), name)
             for path, name in self.classes.items()
         )
         return {path: LayerRecord(path=path, op_type=name) for path, name in shown if path in used and name}
 
     def _is_parallel(self) -> bool:
-        return all(item.name.startswith(_PARALLEL) for item in self._listed)
+        return all(item.name.startswith(PARALLEL) for item in self._listed)
 
     def _read(self, found: Iterator[Found], storages: Storages, folder: str) -> Iterator[_Listed]:
-        tensors: dict[int, Tensor] = {}
+        tensors: dict[int, tuple[object, Tensor]] = {}  # with the node: its number is its own while it lives
         known = {item.identity for item in self._listed}
         for place in found:
             self._met += 1
@@ -159,8 +171,14 @@ class Checkpoint:
                 return
             key = id(place.node)
             if key not in tensors:
-                tensors[key] = read_tensor(place.node, storages, place.holder or "qtensor")
-            tensor = tensors[key]
+                tensors[key] = (place.node, read_tensor(place.node, storages, place.holder or "qtensor"))
+            _, tensor = tensors[key]
+            source = id(getattr(tensor.storage, "source", None))
+            self._sharing += source in self._sources
+            self._sources.add(source)
+            if self._sharing > MAX_SHARING:
+                self.notes["the file shows the same storages too many times; the rest is left out"] = None
+                return
             identity = None if tensor.identity is None else (folder, tensor.identity)
             if place.is_extra and identity in known:
                 continue  # such as a list of a module's own parameters
@@ -191,7 +209,18 @@ class Checkpoint:
         return {**models, "": rest} if training or models else {"": root}
 
 
-def _unique(name: str, taken: dict[str, int]) -> str:
+def told_apart(records: list[TensorRecord]) -> tuple[TensorRecord, ...]:
+    """Give the scale and zero point of a quantized layer's output a role that no weight's has."""
+    quantized = {record.layer for record in records if record.quant is not None and record.role == "weight"}
+    return tuple(
+        replace(record, role=f"output_{record.role}")
+        if record.layer in quantized and record.role in _OUTPUT_ROLES and record.shape in _SINGLE
+        else record
+        for record in records
+    )
+
+
+def unique_name(name: str, taken: dict[str, int]) -> str:
     """Add a number to a name that is taken, and take it; ``taken`` counts the uses of each name."""
     unique = name
     while unique in taken:
@@ -219,9 +248,10 @@ def _is_for_training(key: object, node: object) -> bool:
     return is_named and isinstance(node, _TREES) and not is_tensor(unwrapped(node))
 
 
-def _shown_path(name: str, *, is_parallel: bool) -> str:
-    while is_parallel and name.startswith(_PARALLEL):
-        name = name.removeprefix(_PARALLEL)
+def shown_path(name: str, *, is_parallel: bool) -> str:
+    """Leave out of a path what wrappers for parallel or compiled modules add to it."""
+    while is_parallel and name.startswith(PARALLEL):
+        name = name.removeprefix(PARALLEL)
     for part in _COMPILED:
         name = name.replace(part, "")
     return name

@@ -90,7 +90,9 @@ class UnhashedKey:
 
 def callee_path(node: object) -> str:
     """Dotted path of what a `Call` would call; empty for anything else."""
-    callee = node.callee if isinstance(node, Call) else None
+    if not isinstance(node, Call):
+        return ""
+    callee = node.callee
     if isinstance(callee, Name):
         return callee.path
     if isinstance(callee, Persistent) and isinstance(callee.identity, tuple) and len(callee.identity) > 1:

@@ -7,14 +7,13 @@ little-endian always.
 
 from __future__ import annotations
 
-import mmap
 from typing import TYPE_CHECKING, Literal
 
 from quantwidget.dtypes import DTYPES
 from quantwidget.errors import CorruptModelError, UnsupportedFormatError
 from quantwidget.formats.pytorch.archive import MAX_PICKLE
 from quantwidget.formats.pytorch.pickled import PickleReader
-from quantwidget.formats.pytorch.views import CODE_TYPES, StorageReference, storage_key
+from quantwidget.formats.pytorch.views import ELEMENT_TYPES, StorageReference, storage_key
 from quantwidget.sources import SourceSlice
 
 if TYPE_CHECKING:
@@ -58,17 +57,13 @@ class LegacyStream:
     byteorder: Literal["little", "big"] = "little"
 
     def __init__(self, file: ModelFile) -> None:
-        with (
-            file.path.open("rb") as opened,
-            mmap.mmap(opened.fileno(), min(file.nbytes, MAX_PICKLE), access=mmap.ACCESS_READ) as content,
-        ):
-            reader = PickleReader(content)
-            if reader.read() != MAGIC_NUMBER or reader.read() != _PROTOCOL:
-                message = "this is a pickle, but not one that torch.save wrote"
-                raise UnsupportedFormatError(message)
-            _facts_about_the_system = reader.read()
-            self.root = reader.read()
-            keys = reader.read()
+        reader = PickleReader(file.mapped()[:MAX_PICKLE])
+        if reader.read() != MAGIC_NUMBER or reader.read() != _PROTOCOL:
+            message = "this is a pickle, but not one that torch.save wrote"
+            raise UnsupportedFormatError(message)
+        _facts_about_the_system = reader.read()
+        self.root = reader.read()
+        keys = reader.read()
         self.names: dict[tuple[str, str], Name] = reader.names
         self._sources: dict[str, ByteSource] = {}
         widths = _element_widths(reader.references)
@@ -113,7 +108,7 @@ def _element_widths(references: list[Persistent]) -> dict[str, int]:
             storage = StorageReference.of(reference)
         except (TypeError, ValueError, IndexError):
             continue
-        dtype = DTYPES.get(CODE_TYPES.get(storage.word, storage.word))
+        dtype = DTYPES.get(ELEMENT_TYPES.get(storage.word, ""))
         # quint4x2 counts bytes here, as every type narrower than a byte does.
         widths[storage.key] = dtype.numpy.itemsize if dtype else 0
     return widths

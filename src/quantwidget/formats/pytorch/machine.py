@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from quantwidget.errors import CorruptModelError
 from quantwidget.formats.pytorch.inert import Call, Name, Persistent, UnhashedKey
-
-if TYPE_CHECKING:
-    import mmap
 
 MAX_CLASS_NAME = 512
 """Characters in the module or the name of a class."""
@@ -18,6 +13,8 @@ MAX_STRING = 64 << 20
 
 MAX_LINE = 1 << 16
 """Bytes of a line: a number, or the name of a class."""
+
+_SHORT_LINE = 128
 
 _SMALL_INTEGER = 1 << 63
 
@@ -45,7 +42,7 @@ class Machine:
     __slots__ = ("_below_marks", "content", "memo", "names", "references", "stack")
 
     def __init__(
-        self, content: bytes | mmap.mmap, names: dict[tuple[str, str], Name], references: list[Persistent]
+        self, content: bytes | memoryview, names: dict[tuple[str, str], Name], references: list[Persistent]
     ) -> None:
         self.content, self.names, self.references = content, names, references
         self.stack: list[object] = []
@@ -54,22 +51,24 @@ class Machine:
 
     def bytes_between(self, start: int, stop: int) -> bytes:
         """Return a part of the content; no more memory is set aside than the file holds."""
-        if stop - start > MAX_STRING:
-            message = f"the pickle holds a string of {stop - start} bytes, more than the limit of {MAX_STRING}"
+        length = stop - start
+        if length > MAX_STRING:
+            message = f"the pickle holds a string of {length} bytes, more than the limit of {MAX_STRING}"
             raise CorruptModelError(message)
-        found = self.content[start:stop]
-        if len(found) != stop - start:
-            message = f"the pickle ends inside a value of {stop - start} bytes at byte {start}"
+        found = bytes(self.content[start:stop])
+        if len(found) != length:
+            message = f"the pickle ends inside a value of {length} bytes at byte {start}"
             raise CorruptModelError(message)
         return found
 
     def line_at(self, at: int) -> bytes:
         """Return the bytes before the next line end."""
-        end = self.content.find(b"\n", at, at + MAX_LINE)
-        if end < 0:
-            message = f"the line at byte {at} of the pickle does not end, or is longer than {MAX_LINE} bytes"
-            raise CorruptModelError(message)
-        return self.content[at:end]
+        for limit in (_SHORT_LINE, MAX_LINE):
+            line, end, _ = bytes(self.content[at : at + limit]).partition(b"\n")
+            if end:
+                return line
+        message = f"the line at byte {at} of the pickle does not end, or is longer than {MAX_LINE} bytes"
+        raise CorruptModelError(message)
 
     def push(self, value: object) -> None:
         """Put a value on the stack."""
@@ -136,6 +135,13 @@ class Machine:
 
     def set_entries(self, values: list[object]) -> None:
         """Set keys and values, in turn, in the dictionary that is last on the stack."""
+        self._entries().update(zip(map(_key, values[::2]), values[1::2], strict=True))
+
+    def set_entry(self, key: object, value: object) -> None:
+        """Set one key in the dictionary that is last on the stack."""
+        self._entries()[_key(key)] = value
+
+    def _entries(self) -> dict[object, object]:
         target = self.stack[-1]
         if isinstance(target, Call):
             if target.entries is None:
@@ -144,7 +150,7 @@ class Machine:
         if not isinstance(target, dict):
             message = f"the pickle sets keys in a {type(target).__name__}"
             raise CorruptModelError(message)
-        target.update(zip(map(_key, values[::2]), values[1::2], strict=True))
+        return target
 
     def build(self) -> None:
         """Give the last value to the object before it as its state."""

@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 
 from quantwidget.formats.pytorch.inert import Call, Name, arguments, callee_path, unwrapped
-from quantwidget.formats.pytorch.tensors import is_tensor
+from quantwidget.formats.pytorch.tensors import SPARSE_LINEAR, is_tensor
 from quantwidget.formats.pytorch.views import StorageReference
 
 MAX_PARTS = 64
@@ -21,8 +21,9 @@ MAX_CLASS_PATH = 1024
 """Characters at the end of a class's path that are looked at."""
 
 _MANGLED = re.compile(r"___torch_mangle_\d+\.")
-_PACKED_CLASS = re.compile(r"(\w+?)(?:PackedParams(?:Base)?|OpContext)")
-_PACKED_PARTS = {"_packed_params", "_packed_weight", "param"}
+_PACKED_CLASS = re.compile(r"(\w+?)(?:PackedParams(?:Base)?|OpContext|(?<=Cell)ParamsBase)")
+_GATES = {"_packed_weight_ih": "_ih", "_packed_weight_hh": "_hh"}
+_PACKED_PARTS = {"_packed_params", "_packed_weight", "param", *_GATES}
 _LONGEST_PACKED_PATH = 3
 _HOISTED = "_jit_pass_hoist_conv_packed_params."
 _SCRIPT_OBJECT = "torch.ScriptObject"
@@ -66,6 +67,11 @@ def layer_of(path: str) -> str:
     return ".".join(parts)
 
 
+def gate_of(path: str) -> str:
+    """Which of the two weights of a recurrent cell a packed object holds: ``_ih``, ``_hh``, or empty for others."""
+    return _GATES.get(path.rpartition(".")[2], "")
+
+
 def part_count(node: object) -> int:
     """Parts that `packed_tensors` looks at, at most."""
     state = node.state if isinstance(node, Call) else None
@@ -96,9 +102,11 @@ def packed_tensors(node: object, path: str) -> list[tuple[str, object]]:
     name = class_path(node)
     if name.endswith(".CellParamsBase"):
         return _cell(state)
-    if ".quantized." in name or _PACKED_CLASS.fullmatch(name.rpartition(".")[2]):
-        return _roles(state)
-    return []
+    if name == SPARSE_LINEAR.path:
+        weight, bias = ("weight", Call(SPARSE_LINEAR, state)), ("bias", unwrapped(state[1]) if len(state) > 1 else None)
+        return [weight, bias] if is_tensor(bias[1]) else [weight]
+    is_packed = ".quantized." in name or _PACKED_CLASS.fullmatch(name.rpartition(".")[2])
+    return _roles(state) if is_packed else []
 
 
 def _roles(state: tuple[object, ...]) -> list[tuple[str, object]]:

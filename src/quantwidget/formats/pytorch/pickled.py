@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 from quantwidget.errors import CorruptModelError
 from quantwidget.formats.pytorch.machine import Machine
-from quantwidget.formats.pytorch.opcodes import STOP, WITH_ARGUMENT, WITHOUT_ARGUMENT
+from quantwidget.formats.pytorch.opcodes import ACTIONS, STOP
 
 if TYPE_CHECKING:
-    import mmap
-
     from quantwidget.formats.pytorch.inert import Name, Persistent
 
-MAX_OPCODES = 2_000_000
-"""Opcodes in all pickles of one file; a tensor takes about 50, and each opcode at most about 100 bytes of memory."""
+MAX_OPCODES = 3_000_000
+"""Opcodes in all pickles of one file; a tensor takes 30 to 50, and each opcode at most about 90 bytes of memory."""
 
 _MALFORMED = (IndexError, KeyError, ValueError, TypeError, OverflowError, struct.error)
 
@@ -38,13 +36,13 @@ class PickleReader:
         Every reference to something outside the pickles so far, in order.
     """
 
-    def __init__(self, content: bytes | mmap.mmap) -> None:
+    def __init__(self, content: bytes | memoryview) -> None:
         self._opcodes_left = MAX_OPCODES
         self.turn_to(content)
         self.names: dict[tuple[str, str], Name] = {}
         self.references: list[Persistent] = []
 
-    def turn_to(self, content: bytes | mmap.mmap) -> None:
+    def turn_to(self, content: bytes | memoryview) -> None:
         """Go on at the start of other bytes of the same file."""
         self._content = content
         self.position = 0
@@ -59,18 +57,14 @@ class PickleReader:
             `MAX_OPCODES`.
         """
         machine = Machine(self._content, self.names, self.references)
-        content, at = self._content, self.position
+        content, at, actions, stop = self._content, self.position, ACTIONS, STOP
         try:
             for left in range(self._opcodes_left - 1, -1, -1):
                 code = content[at]
-                at += 1
-                if code in WITH_ARGUMENT:
-                    at = WITH_ARGUMENT[code](machine, at)
-                elif code != STOP:
-                    WITHOUT_ARGUMENT[code](machine)
-                else:
-                    self.position, self._opcodes_left = at, left
+                if code == stop:
+                    self.position, self._opcodes_left = at + 1, left
                     return machine.stack.pop()
+                at = actions[code](machine, at + 1)
         except CorruptModelError:
             raise
         except _MALFORMED as error:

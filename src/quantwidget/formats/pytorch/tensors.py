@@ -5,38 +5,59 @@ The argument lists are those of ``torch/_utils.py`` (``_rebuild_tensor_v2`` and 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from quantwidget.dtypes import DTYPES
 from quantwidget.formats.pytorch.arrays import array_storage
-from quantwidget.formats.pytorch.inert import Call, Name, Persistent, arguments, callee_path
+from quantwidget.formats.pytorch.inert import Call, Name, Persistent, arguments, callee_path, unwrapped
 from quantwidget.formats.pytorch.quantized import affine_scheme, opaque_scheme
+from quantwidget.formats.pytorch.sparse import dense, dense_codes
+from quantwidget.formats.pytorch.subclasses import MAX_FIELDS, WRAPPED, Wrapper
 from quantwidget.formats.pytorch.views import (
     CODE_TYPES,
+    ELEMENT_TYPES,
     UNEXPECTED,
     StorageReference,
     View,
+    computed,
+    integer,
     shape_of,
     type_word,
 )
+from quantwidget.layouts import Reshaped
+from quantwidget.quant import QuantScheme
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    import numpy.typing as npt
+
     from quantwidget.formats.pytorch.views import Storages
-    from quantwidget.quant import QuantScheme
-    from quantwidget.storage import Storage
+    from quantwidget.storage import Elements
 
 VALUE_TYPE = "float32"
 """Type of every quantized tensor's values in torch."""
 
 UNKNOWN_TYPE = "unknown"
 
+_VALUE_TYPES = {"float64", "float32", "float16", "bfloat16"}
+
 _MOST_PARTS = 16
 _TYPED = "torch._utils._rebuild_tensor_v3"
 _PLAIN = {"torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2", _TYPED}
-_FLAGS = ("conj", "neg")
+_FLAGS: dict[str, Callable[[npt.NDArray[Any]], npt.NDArray[np.generic]]] = {"conj": np.conj, "neg": np.negative}
+"""What views may leave to be done whenever their elements are read."""
+
+SPARSE_LINEAR = Name("torch.classes.sparse", "LinearPackedParamsBase")
+"""What a sparse quantized linear layer is rebuilt from, by TorchScript's own class."""
+
+_SUBCLASS = "torch._tensor._rebuild_from_type_v2"
+_WRAPPER = "torch._utils._rebuild_wrapper_subclass"
+_DEEPEST_WRAPPER = 4
 _QUANTIZED = "torch._utils._rebuild_qtensor"
 
 
@@ -47,7 +68,7 @@ class Tensor(NamedTuple):
     ----------
     shape
         Logical shape.
-    dtype, storage_dtype, storage, quant, note
+    dtype, storage_dtype, storage_shape, storage, quant, note
         As in `quantwidget.record.TensorRecord`.
     nbytes
         Bytes in the file; those of the whole storage when the elements are not decoded.
@@ -58,7 +79,8 @@ class Tensor(NamedTuple):
     shape: tuple[int, ...] = ()
     dtype: str = UNKNOWN_TYPE
     storage_dtype: str = UNKNOWN_TYPE
-    storage: Storage | None = None
+    storage_shape: tuple[int, ...] = ()
+    storage: Elements | None = None
     quant: QuantScheme | None = None
     note: str = ""
     nbytes: int = 0
@@ -97,27 +119,16 @@ def _rebuilder(node: Call) -> Callable[[Call, Storages, str], Tensor] | None:
 
 
 def _shown(view: View, storages: Storages, dtype: str = "", quant: QuantScheme | None = None) -> Tensor:
-    storage, note = None, ""
     try:
-        if view.is_known:
-            storage = view.storage(storages)
-            nbytes = min(storage.nbytes, storage.source.nbytes)
-        else:
-            note = f"elements of type {view.word} are not decoded"
-            nbytes = storages.source(view.key).nbytes
+        elements = view.elements(storages)
+        nbytes = elements.nbytes
+        if 0 in view.strides:
+            nbytes = min(nbytes, storages.source(view.key).nbytes)
     except UNEXPECTED as error:
         # The shape is not believed either, and counts nowhere.
         return Tensor((), dtype or view.word, view.word, note=f"shape {list(view.shape)} cannot be read: {error}")
-    return Tensor(
-        shape=view.shape,
-        dtype=dtype or view.word,
-        storage_dtype=view.word,
-        storage=storage,
-        quant=quant,
-        note=note,
-        nbytes=nbytes,
-        identity=view.identity,
-    )
+    value_type = dtype or elements.dtype.name
+    return Tensor(elements.shape, value_type, view.word, view.shape, elements, quant, "", nbytes, view.identity)
 
 
 def _plain(node: Call, storages: Storages, source: str) -> Tensor:
@@ -130,10 +141,10 @@ def _plain(node: Call, storages: Storages, source: str) -> Tensor:
         return _opaque(view.shape, CODE_TYPES[view.word], source, note, word=view.word)
     tensor = _shown(view, storages)
     flags = rest[-1] if rest and isinstance(rest[-1], dict) else {}
-    flag = next((name for name in _FLAGS if flags.get(name)), None) if flags else None
-    if flag is not None:
-        note = f"its elements are stored without the {flag} operation that its view applies"
-        return tensor._replace(storage=None, note=note, identity=None)
+    for name in _FLAGS if flags else ():
+        if flags.get(name) and tensor.storage is not None:
+            turned = computed(_FLAGS[name], tensor.dtype, tensor.storage)
+            tensor = tensor._replace(storage=turned, identity=None)
     return tensor
 
 
@@ -150,24 +161,63 @@ def _quantized(node: Call, storages: Storages, source: str) -> Tensor:
 
 def _opaque(shape: tuple[int, ...], code_dtype: str, source: str, note: str, *, word: str) -> Tensor:
     scheme = opaque_scheme(shape, code_dtype, source)
-    return Tensor(shape=shape, dtype=VALUE_TYPE, storage_dtype=word, quant=scheme, note=note)
+    return Tensor(shape=shape, dtype=VALUE_TYPE, storage_dtype=word, storage_shape=shape, quant=scheme, note=note)
 
 
 def _subclass(node: Call, storages: Storages, _source: str) -> Tensor:
     """Read ``_rebuild_from_type_v2(function, type, arguments, state)``."""
-    function, subclass, args, state = arguments(node)
+    function, _, args, _ = arguments(node)
     path = function.path if isinstance(function, Name) else ""
     rebuilt = Call(function, args)
     if path in _PLAIN or path == _QUANTIZED:
         return read_tensor(rebuilt, storages)
-    if path != "torch._utils._rebuild_wrapper_subclass":
-        return _undecoded(rebuilt, storages, "")
-    _, dtype, size, *_ = arguments(rebuilt)
-    name = subclass.name if isinstance(subclass, Name) else "subclass"
-    inner = _plain_parts(state.values() if isinstance(state, dict) else (), storages)
-    words = [part.storage_dtype for part in inner if part.storage_dtype in DTYPES]
-    tensor = _opaque(shape_of(size), words[0] if words else "uint8", name, f"{name} is not decoded", word=name)
-    return tensor._replace(dtype=type_word(dtype), nbytes=sum(part.nbytes for part in inner))
+    return _wrapper(node, storages) if path == _WRAPPER else _undecoded(rebuilt, storages, "")
+
+
+def _wrapper(node: Call, storages: Storages) -> Tensor:
+    _, subclass, args, _ = arguments(node)
+    _, dtype, size, *_ = arguments(Call(subclass, args))
+    shape, values = shape_of(size), type_word(dtype)
+    outer = subclass.name if isinstance(subclass, Name) else "subclass"
+    name, fields = _fields(node)
+    tensors = {
+        key: tensor
+        for key, part in fields.items()
+        if callee_path(part) in _PLAIN
+        for tensor in (read_tensor(part, storages),)
+        if tensor.storage is not None
+    }
+    parts = {key: tensor.storage for key, tensor in tensors.items() if tensor.storage is not None}
+    words = [part.dtype.name for part in parts.values() if part.dtype.is_integer]
+    nbytes = sum(tensor.nbytes for tensor in tensors.values())
+    try:
+        if values not in _VALUE_TYPES:
+            message = f"values of type {values:.80} are not known"
+            raise ValueError(message)
+        codes, scheme = Wrapper(name, shape, parts, fields).decoded()
+    except UNEXPECTED as error:
+        note = f"{outer} is not decoded: {error}"
+        tensor = _opaque(shape, words[0] if words else "uint8", outer, note, word=outer)
+        return tensor._replace(dtype=values, nbytes=nbytes)
+    first = next(iter(tensors.values()))
+    return Tensor(shape, values, outer, first.storage_shape, codes, scheme, "", nbytes, first.identity)
+
+
+def _fields(node: Call) -> tuple[str, dict[str, object]]:
+    """Join the fields of a wrapper with those of the wrappers in it, and name the class of the innermost."""
+    name, fields = "subclass", dict[str, object]()
+    for _ in range(_DEEPEST_WRAPPER):
+        _, subclass, _, state = arguments(node)
+        if not isinstance(state, dict) or len(state) > MAX_FIELDS or not isinstance(subclass, Name):
+            break
+        name = subclass.name
+        own = {key: unwrapped(part) for key, part in state.items() if isinstance(key, str)}
+        fields.update({key: part for key, part in own.items() if key not in WRAPPED})
+        inner = next((own[key] for key in WRAPPED if callee_path(own.get(key)) == _SUBCLASS), None)
+        if not isinstance(inner, Call):
+            break
+        node = inner
+    return name, fields
 
 
 def _plain_parts(nodes: Iterable[object], storages: Storages) -> list[Tensor]:
@@ -177,8 +227,9 @@ def _plain_parts(nodes: Iterable[object], storages: Storages) -> list[Tensor]:
 
 def _meta(node: Call, _storages: Storages, _source: str) -> Tensor:
     dtype, size, *_ = arguments(node)
-    word = type_word(dtype)
-    return Tensor(shape=shape_of(size), dtype=word, storage_dtype=word, note="a meta tensor has no stored elements")
+    word, shape = type_word(dtype), shape_of(size)
+    note = "a meta tensor has no stored elements"
+    return Tensor(shape=shape, dtype=word, storage_dtype=word, storage_shape=shape, note=note)
 
 
 def _sparse(node: Call, storages: Storages, _source: str) -> Tensor:
@@ -188,8 +239,36 @@ def _sparse(node: Call, storages: Storages, _source: str) -> Tensor:
     (shape,) = [shape_of(part) for part in parts if isinstance(part, tuple) or callee_path(part) == "torch.Size"]
     word = tensors[-1].dtype if tensors else UNKNOWN_TYPE
     layout_word = next(iter(arguments(layout)), None) if isinstance(layout, Call) else None
-    note = f"a tensor of layout {layout_word if isinstance(layout_word, str) else 'sparse':.80} is not decoded"
-    return Tensor(shape=shape, dtype=word, storage_dtype=word, note=note, nbytes=sum(part.nbytes for part in tensors))
+    named = layout_word if isinstance(layout_word, str) else "sparse"
+    nbytes = sum(part.nbytes for part in tensors)
+    shown = Tensor(shape=shape, dtype=word, storage_dtype=f"{named[:80]} {word}", storage_shape=shape, nbytes=nbytes)
+    try:
+        elements = [part.storage for part in tensors if part.storage is not None]
+        return shown._replace(storage=dense(named, elements, shape))
+    except UNEXPECTED as error:
+        return shown._replace(note=f"a tensor of layout {named:.80} is not decoded: {error}")
+
+
+def _sparse_linear(node: Call, storages: Storages, source: str) -> Tensor:
+    """Read ``(version, bias, block height, block width, scales, zero points, is per tensor, …)``; see `dense_codes`."""
+    _, _, height, width, *places, outputs, inputs = arguments(node)
+    shape, (scales, zero_points, _, *rest) = shape_of((outputs, inputs)), places
+    parts = [read_tensor(part, storages) for part in (*rest, zero_points, scales)]
+    elements = [part.storage for part in parts if part.storage is not None]
+    codes = dense_codes(elements[:-1], shape, (integer(height), integer(width)))
+    whole = QuantScheme(
+        kind="affine",
+        code_dtype="int8",
+        shape=shape,
+        block_shape=(1, shape[1]) if elements[-1].size > 1 else shape,
+        code_min=-128,
+        code_max=127,
+        source=source,
+    )
+    scale, zero_point = (Reshaped(elements[place], whole.scale_shape) for place in (-1, -2))
+    scheme = replace(whole, scale_storage=scale, zero_point_storage=zero_point)
+    nbytes = sum(part.nbytes for part in parts)
+    return Tensor(shape, VALUE_TYPE, "qint8", (elements[2].size,), codes, scheme, "", nbytes)
 
 
 def _undecoded(node: Call, _storages: Storages, _source: str) -> Tensor:
@@ -199,12 +278,12 @@ def _undecoded(node: Call, _storages: Storages, _source: str) -> Tensor:
 def _array(node: Call, _storages: Storages, _source: str) -> Tensor:
     storage = array_storage(node)
     word = storage.dtype.name
-    return Tensor(shape=storage.shape, dtype=word, storage_dtype=word, storage=storage, nbytes=storage.nbytes)
+    return Tensor(storage.shape, word, word, storage.shape, storage, nbytes=storage.nbytes)
 
 
 def _bare_storage(node: object, storages: Storages) -> Tensor:
     reference = StorageReference.of(node)
-    itemsize = DTYPES[CODE_TYPES.get(reference.word, reference.word)].numpy.itemsize
+    itemsize = DTYPES[ELEMENT_TYPES[reference.word]].numpy.itemsize
     count = storages.source(reference.key).nbytes // itemsize - reference.start
     return _shown(View(reference.key, reference.start, (count,), (1,), reference.word), storages)
 
@@ -212,10 +291,11 @@ def _bare_storage(node: object, storages: Storages) -> Tensor:
 _REBUILDERS: dict[str, Callable[[Call, Storages, str], Tensor]] = {
     **dict.fromkeys(_PLAIN, _plain),
     _QUANTIZED: _quantized,
-    "torch._tensor._rebuild_from_type_v2": _subclass,
+    _SUBCLASS: _subclass,
     "torch._utils._rebuild_meta_tensor_no_storage": _meta,
     "torch._utils._rebuild_sparse_tensor": _sparse,
     "torch._utils._rebuild_sparse_csr_tensor": _sparse,
+    SPARSE_LINEAR.path: _sparse_linear,
     "torch._utils._rebuild_nested_tensor": _undecoded,
     "torch._utils._rebuild_device_tensor_from_numpy": _undecoded,
     "torch._utils._rebuild_xla_tensor": _undecoded,

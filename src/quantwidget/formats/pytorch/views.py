@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import struct
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+import numpy as np
 
 from quantwidget.dtypes import DTYPES
 from quantwidget.formats.pytorch.inert import Call, Name, Persistent, arguments, callee_path
+from quantwidget.layouts import Computed, PackedWords
 from quantwidget.storage import Storage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
     from quantwidget.sources import ByteSource
+    from quantwidget.storage import Elements
 
 MAX_DIMENSIONS = 32
 """More dimensions are refused: NumPy 1 shows at most so many, torch at most 64."""
@@ -22,6 +29,17 @@ MAX_ELEMENTS = 1 << 53
 
 CODE_TYPES = {"qint8": "int8", "quint8": "uint8", "qint32": "int32", "quint4x2": "uint4", "quint2x4": "uint2"}
 """torch's words for quantized types, and the type of their codes."""
+
+ELEMENT_TYPES = {
+    **{name: name for name, dtype in DTYPES.items() if not dtype.is_packed},
+    **CODE_TYPES,
+    **dict.fromkeys(("bits1x8", "bits2x4", "bits4x2", "bits8"), "uint8"),
+    "bits16": "uint16",
+}
+"""The element type, a key of `DTYPES`, for each of torch's words whose elements lie one after another."""
+
+HALVES, COMPLEX_HALVES = "float4_e2m1fn_x2", "complex32"
+"""torch's words for a byte of two floats, the first in the low bits, and for two float16 numbers."""
 
 UNEXPECTED = (
     ArithmeticError,
@@ -161,12 +179,8 @@ class View(NamedTuple):
     @property
     def identity(self) -> bytes:
         """Equal for equal views only; unlike the hash of a tuple of numbers, it cannot be chosen to collide."""
-        return hashlib.blake2b(repr(tuple(self)).encode(), digest_size=16).digest()
-
-    @property
-    def is_known(self) -> bool:
-        """True when the element type can be read."""
-        return CODE_TYPES.get(self.word, self.word) in DTYPES
+        words = f"{len(self.key)} {self.key}{self.word} {self.start}{self.shape}{self.strides}"
+        return words.encode("utf-8", "surrogatepass")
 
     @property
     def is_c_order(self) -> bool:
@@ -179,22 +193,57 @@ class View(NamedTuple):
         return True
 
     def storage(self, storages: Storages) -> Storage:
-        """Find the bytes.
+        """Find the bytes of elements that lie one after another.
 
         Raises
         ------
         CorruptModelError
             They lie outside the file or the storage.
         ValueError
-            The view starts inside a byte.
+            The element type is not known, or the view starts inside a byte.
         """
-        dtype = DTYPES[CODE_TYPES.get(self.word, self.word)]
+        name = ELEMENT_TYPES.get(self.word)
+        if name is None:
+            message = f"elements of type {self.word} are not decoded"
+            raise ValueError(message)
+        dtype = DTYPES[name]
         offset, inside = divmod(self.start * dtype.bits, 8)
         if inside:
             message = f"the view starts inside a byte, at element {self.start} of {dtype.bits} bits"
             raise ValueError(message)
         strides = None if self.is_c_order or 0 in self.shape else self.strides
         return Storage(storages.source(self.key), dtype, self.shape, offset, strides, storages.byteorder)
+
+    def elements(self, storages: Storages) -> Elements:
+        """Find the elements, also those that are parts of a stored unit; see `storage`.
+
+        A byte of two floats shows them side by side along the last dimension; NumPy has no complex numbers of float16,
+        so they come as complex64.
+        """
+        if self.word == HALVES:
+            units = self._replace(word="uint8", shape=self.shape or (1,), strides=self.strides or (0,))
+            shape = (*units.shape[:-1], 2 * units.shape[-1])
+            return PackedWords(units.storage(storages), DTYPES["float4_e2m1fn"], shape)
+        if self.word == COMPLEX_HALVES:
+            shape, strides = (*self.shape, 2), (*(2 * step for step in self.strides), 1)
+            pairs = View(self.key, 2 * self.start, shape, strides, "float16").storage(storages)
+            return computed(lambda pair: pair.astype(np.float32).view(np.complex64)[..., 0], "complex64", pairs, 1)
+        return self.storage(storages)
+
+
+def computed(
+    function: Callable[[npt.NDArray[Any]], npt.NDArray[np.generic]], dtype: str, elements: Elements, inner: int = 0
+) -> Computed:
+    """Apply a function to elements when they are read.
+
+    Parameters
+    ----------
+    inner
+        Dimensions at the end that the function takes away.
+    """
+    whole = tuple(slice(0, length) for length in elements.shape[len(elements.shape) - inner :])
+    shape = elements.shape[: len(elements.shape) - inner]
+    return Computed(DTYPES[dtype], shape, lambda region: function(elements.read((*region, *whole))), elements.nbytes)
 
 
 def integer(node: object) -> int:
@@ -236,7 +285,7 @@ def shape_of(node: object) -> tuple[int, ...]:
         `sizes` refuses it, a length is negative, or there are more than `MAX_ELEMENTS` elements.
     """
     shape = sizes(node)
-    if min(shape, default=0) < 0 or math.prod(length for length in shape if length) > MAX_ELEMENTS:
+    if min(shape, default=0) < 0 or math.prod(filter(None, shape)) > MAX_ELEMENTS:
         message = f"there is no tensor of shape {list(shape)}"
         raise ValueError(message)
     return shape

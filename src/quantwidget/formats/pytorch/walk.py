@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from quantwidget.formats.pytorch.inert import Call, Persistent, arguments, callee_path, unwrapped
-from quantwidget.formats.pytorch.packed import class_path, layer_of, op_type, packed_tensors, part_count
+from quantwidget.formats.pytorch.packed import class_path, gate_of, layer_of, op_type, packed_tensors, part_count
 from quantwidget.formats.pytorch.tensors import is_tensor
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MAX_DEPTH = 500
 """Containers inside one another."""
 
-MAX_WORK = 16_000_000
+MAX_WORK = 10_000_000
 """Entries looked at in one file; to open a container or to find a tensor counts as several."""
 
 _OPENING = 32
@@ -136,10 +136,12 @@ class Walk:
     def _in_packed(self, here: Found, packed: list[tuple[str, object]]) -> Iterator[Found]:
         path = layer_of(here.path)
         holder = class_path(here.node) if isinstance(here.node, Call) else _PACKED_LINEAR
-        self._set_class(path, op_type(holder))
+        gate = gate_of(here.path)
+        if not gate:
+            self._set_class(path, op_type(holder))
         layer = Found(path, None, is_extra=here.is_extra)
         for role, tensor in packed:
-            yield from self._named(layer, role, tensor, holder.rpartition(".")[2])
+            yield from self._named(layer, role + gate, tensor, holder.rpartition(".")[2])
 
     def _in_container(self, here: Found, node: object) -> Iterator[Found]:
         if not isinstance(node, (dict, list, tuple)) or not self._may_work(len(node)):
