@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import pytest
 
 import quantwidget as qw
@@ -51,3 +52,18 @@ def test_a_format_can_be_named_and_an_unknown_one_is_refused(tmp_path):
         qw.open_model(path, format="tensorflow")
     with pytest.raises(qw.ModelError):
         qw.open_model(path, format="onnx")
+
+
+@pytest.mark.parametrize("open_it", [qw.open_model, qw.load_tensor_index])
+def test_a_model_in_memory_opens_in_both_twins(open_it):
+    weight = np.random.default_rng().standard_normal((3, 4))
+    index = open_it({"fc.weight": weight})
+    assert (index.format, index.source) == ("arrays", "dict")
+    np.testing.assert_array_equal(index.tensors["fc.weight"].values(), weight)
+    assert open_it(index) is index
+
+
+@pytest.mark.parametrize("open_it", [qw.open_model, qw.load_tensor_index])
+def test_what_is_no_model_is_refused_with_a_sentence_in_both_twins(open_it):
+    with pytest.raises(TypeError, match=r"a model is a path, .* or an object whose attributes hold arrays, not a int"):
+        open_it(3)

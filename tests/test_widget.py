@@ -7,8 +7,10 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import torch
 import traitlets
 from models import model, plain, quantized
+from onnx import helper, numpy_helper
 
 import quantwidget as qw
 from quantwidget import wire
@@ -44,7 +46,7 @@ def test_the_manifest_lists_every_tensor_and_no_path(widget):
     manifest = json.loads(zlib.decompress(widget._manifest))
     assert manifest["tensors"]["name"] == ["a.bias", "a.weight"]
     assert manifest["source"] == "model.test"
-    assert manifest["schemes"][0]["formula"] == "values = (codes − zero_point) · scale"
+    assert manifest["schemes"][0]["formula"] == "values = codes · scale"
     assert manifest["tensors"]["scheme"] == [-1, 0]
 
 
@@ -120,6 +122,51 @@ def test_a_checkout_without_the_front_end_says_how_to_build_it():
 def test_an_unknown_source_is_refused():
     with pytest.raises(TypeError, match="not a int"):
         qw.QuantWidget(3)
+
+
+class Layer:
+    def __init__(self):
+        self.weight, self.bias = np.random.default_rng().standard_normal((8, 9)), np.zeros(9)
+
+
+class Model:
+    def __init__(self):
+        self.fc = Layer()
+
+
+@pytest.mark.parametrize("kind", ["torch module", "state dict", "onnx model", "arrays", "object"])
+def test_models_in_memory_are_shown(kind):
+    net = torch.nn.Sequential(torch.nn.Linear(8, 9))
+    weight = numpy_helper.from_array(np.random.default_rng().standard_normal((8, 9)), "weight")
+    sources = {
+        "torch module": net,
+        "state dict": net.state_dict(),
+        "onnx model": helper.make_model(helper.make_graph([], "g", [], [], [weight])),
+        "arrays": {"fc.weight": np.zeros((8, 9)), "fc.bias": [1.0, 2.0]},
+        "object": Model(),
+    }
+    widget = qw.QuantWidget(sources[kind])
+    manifest = json.loads(zlib.decompress(widget._manifest))
+    assert manifest["format"] == widget.index.format == kind
+    assert manifest["source"] == type(sources[kind]).__name__
+    assert all(manifest["tensors"]["readable"])
+    assert widget.selected == manifest["tensors"]["name"][0]
+    widget.close()
+
+
+def test_a_widget_made_anew_shows_what_training_has_changed():
+    net = torch.nn.Linear(8, 9)
+    widgets = [qw.QuantWidget(net)]
+    with torch.no_grad():
+        net.weight += 1
+    widgets.append(qw.QuantWidget(net))
+    means = []
+    for widget in widgets:
+        reply, _ = widget._session.answer({"id": 1, "protocol": wire.PROTOCOL, "op": "scan", "tensors": [0]})
+        means.append(reply["sketches"][0]["statistics"]["mean"])
+        widget.close()
+    assert means[1] == pytest.approx(means[0] + 1)
+    np.testing.assert_allclose(means[1], net.weight.detach().double().mean())
 
 
 def test_the_mime_bundle_has_a_table_without_scripts(widget):

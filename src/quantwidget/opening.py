@@ -1,31 +1,32 @@
-"""From a path to a `TensorIndex`: strict for programs, lenient for notebooks."""
+"""From a path or an object to a `TensorIndex`: strict for programs, lenient for notebooks."""
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from quantwidget.errors import ModelError
 from quantwidget.formats import FORMATS, open_record
 from quantwidget.index import TensorIndex
+from quantwidget.live import open_object
 from quantwidget.record import ModelRecord
-
-if TYPE_CHECKING:
-    import os
 
 NO_FORMAT = "none"
 
 
-def open_model(path: str | os.PathLike[str], *, format: str | None = None) -> TensorIndex:  # noqa: A002 - as users say it
-    """Open a model file: its headers are read, its tensors are not.
+def open_model(source: object, *, format: str | None = None) -> TensorIndex:  # noqa: A002 - as users say it
+    """Open a model: what describes its tensors is read, their elements are not.
 
     Parameters
     ----------
-    path
-        The file.
+    source
+        A path (text or `os.PathLike`), or a model in memory: a ``torch.nn.Module``, a state dict, an
+        ``onnx.ModelProto``, a mapping of name to array, a single tensor or array, or an object whose attributes hold
+        layers and arrays (see ``docs/live.md``). A model in memory is not copied, and its numbers are read when they
+        are asked for: what training has changed by then is what shows. A `TensorIndex` is given back as it is.
     format
-        Name of the format (``"pytorch"``, ``"onnx"``); told from the file's bytes and name by default.
+        Name of the file's format (``"pytorch"``, ``"onnx"``); told from the file's bytes and name by default.
 
     Raises
     ------
@@ -35,23 +36,41 @@ def open_model(path: str | os.PathLike[str], *, format: str | None = None) -> Te
         The bytes are not a model file that can be read.
     CorruptModelError
         The file contradicts itself: truncated, out of bounds, too deep.
+    TypeError
+        The object is no model: nothing in it holds numbers.
     """
-    path = Path(path)
+    if isinstance(source, TensorIndex):
+        return source
+    if not isinstance(source, (str, os.PathLike)):
+        return TensorIndex(open_object(source), source=type(source).__name__)
+    path = Path(source)
     return TensorIndex(open_record(path, name=format), source=_shown(path))
 
 
-def load_tensor_index(path: str | os.PathLike[str] | None) -> TensorIndex:
-    """Open a model file and never raise for what is wrong with it: the notebook goes on.
+def load_tensor_index(source: object) -> TensorIndex:
+    """Open a model and never raise for what is wrong with its file: the notebook goes on.
+
+    Parameters
+    ----------
+    source
+        As for `open_model`, or None.
 
     Returns
     -------
     TensorIndex
-        Empty, with ``format == "none"`` and the reason in ``notes``, when ``path`` is None, there is no such file, the
-        ending is unknown or the file is damaged; for a damaged file there is a `UserWarning` too.
+        Empty, with ``format == "none"`` and the reason in ``notes``, when ``source`` is None, there is no such file,
+        the ending is unknown or the file is damaged; for a damaged file there is a `UserWarning` too.
+
+    Raises
+    ------
+    TypeError
+        The object is no model: nothing in it holds numbers.
     """
-    if path is None:
+    if source is None:
         return empty_index("no model file was chosen")
-    path = Path(path)
+    if not isinstance(source, (str, os.PathLike)):
+        return open_model(source)
+    path = Path(source)
     try:
         return open_model(path)
     except FileNotFoundError as error:

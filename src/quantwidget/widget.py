@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from dataclasses import asdict
 from pathlib import Path
@@ -14,12 +13,14 @@ import traitlets
 
 from quantwidget import __version__
 from quantwidget.export import fallback_html, page_html, static_file
-from quantwidget.index import TensorIndex
 from quantwidget.manifest import manifest_of
 from quantwidget.opening import load_tensor_index
 from quantwidget.session import Session
 
 if TYPE_CHECKING:
+    import os
+
+    from quantwidget.index import TensorIndex
     from quantwidget.tensor import TensorRef
 
 EAGER_SECONDS = 0.05
@@ -42,7 +43,10 @@ class QuantWidget(anywidget.AnyWidget):
     Parameters
     ----------
     source
-        A path to a model file, a `TensorIndex`, or None. A file that cannot be read gives a widget that says why.
+        A path to a model file, a `TensorIndex`, None, or a model in memory: a ``torch.nn.Module``, a state dict, an
+        ``onnx.ModelProto``, a mapping of name to array, or an object whose layers hold arrays; see `open_model`. A file
+        that cannot be read gives a widget that says why. A model in memory is read when the page asks: a widget that
+        is made anew shows what training has changed.
     theme
         ``"auto"`` follows the notebook; or ``"light"``, ``"dark"``.
     height
@@ -58,7 +62,7 @@ class QuantWidget(anywidget.AnyWidget):
     Raises
     ------
     TypeError
-        ``source`` is none of these.
+        ``source`` is none of these: nothing in it holds numbers.
     """
 
     _esm = static_file("widget.js")
@@ -72,12 +76,12 @@ class QuantWidget(anywidget.AnyWidget):
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | TensorIndex | None = None,
+        source: object = None,
         *,
         theme: str = "auto",
         height: int = DEFAULT_HEIGHT,
     ) -> None:
-        self._index = _opened(source)
+        self._index = load_tensor_index(source)
         self._session = Session(self._index, version=__version__, revision=REVISION)
         selected = _first_weight(self._index)
         self._session.scan_for(EAGER_SECONDS, first=selected)
@@ -176,15 +180,6 @@ class QuantWidget(anywidget.AnyWidget):
         header = json.dumps(asdict(pack)).encode()
         header += b" " * (-(len(header) + 8) % 8)
         return len(header).to_bytes(8, "little") + header + payload
-
-
-def _opened(source: str | os.PathLike[str] | TensorIndex | None) -> TensorIndex:
-    if isinstance(source, TensorIndex):
-        return source
-    if source is None or isinstance(source, (str, os.PathLike)):
-        return load_tensor_index(source)
-    message = f"source is a path, a TensorIndex or None, not a {type(source).__name__}"
-    raise TypeError(message)
 
 
 def _first_weight(index: TensorIndex) -> str | None:
