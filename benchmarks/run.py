@@ -17,8 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import gguf
 import numpy as np
 import onnx
+import safetensors.numpy
 import torch
 
 import quantwidget as qw
@@ -107,6 +109,27 @@ def write_pt(path: Path, tensors: int, elements: int) -> None:
     torch.save({f"layers.{place}.weight": torch.randn(elements) for place in range(tensors)}, path)
 
 
+def write_safetensors(path: Path, tensors: int) -> None:
+    """Write ``tensors`` float32 tensors of 4 MB each."""
+    content = np.random.default_rng(1).standard_normal((1024, 1024), dtype=np.float32)
+    safetensors.numpy.save_file({f"layers.{place}.weight": content for place in range(tensors)}, path)
+
+
+def write_gguf(path: Path, tensors: int, words: int, rows: int) -> None:
+    """Write ``tensors`` of Q8_0 with ``rows`` rows of 4096 elements each, and a vocabulary."""
+    raw = np.random.default_rng(1).integers(0, 256, (rows, 4096 // 32 * 34), np.uint8)
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_token_list([f"token{word}" for word in range(words)])
+    writer.add_token_scores([0.0] * words)
+    writer.add_token_types([1] * words)
+    for place in range(tensors):
+        writer.add_tensor(f"blk.{place}.ffn_up.weight", raw, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def opening(name: str, goal: float, n: int, path: Path, load: Callable[[Path], object]) -> Row:
     """Open a file with quantwidget and with the library that wrote it; the file is removed afterwards."""
     comparison = Comparison(name=name, goal=goal, ours=lambda: qw.open_model(path), theirs=lambda: load(path), n=n)
@@ -138,6 +161,13 @@ def run(*, quick: bool) -> list[Row]:
         rows = [opening("open_1gb_onnx", 200, n, folder / "big.onnx", onnx.load)]
         write_pt(folder / "big.pt", tensors, TENSOR_ELEMENTS)
         rows.append(opening("open_1gb_pt", 50, n, folder / "big.pt", torch.load))
+        write_safetensors(folder / "big.safetensors", tensors)
+        load = safetensors.numpy.load_file
+        rows.append(opening("open_1gb_safetensors", 50, n, folder / "big.safetensors", load))
+        write_gguf(folder / "big.gguf", tensors, words=32_000, rows=1000)
+        rows.append(opening("open_1gb_gguf", 20, n, folder / "big.gguf", gguf.GGUFReader))
+        write_gguf(folder / "words.gguf", 300, words=152_000, rows=1)
+        rows.append(opening("open_gguf_vocab_152k", 100, n, folder / "words.gguf", gguf.GGUFReader))
         write_pt(folder / "many.pt", many, 16)
         rows.append(opening("open_20k_tensors_pt", 1.5, n, folder / "many.pt", torch.load))
     return [*rows, first_histogram()]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, cast
 
 from quantwidget.errors import UnsupportedFormatError
-from quantwidget.formats import onnx, pytorch
+from quantwidget.formats.others import stand_in, what_else
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,8 +48,17 @@ class Format(Protocol):
         ...
 
 
-FORMATS: tuple[Format, ...] = (pytorch, onnx)
-"""Formats whose bytes are unmistakable first; a format known only by its ending last."""
+FORMATS: tuple[Format, ...] = tuple(
+    cast("Format", import_module(f"{__name__}.{name}"))
+    for name in (
+        "pytorch",
+        "safetensors",
+        "gguf",
+        "tflite",
+        "onnx",
+    )
+)
+"""Formats whose bytes are unmistakable first; a format known only by its ending last. One line for each module."""
 
 
 def open_record(path: Path, *, name: str | None = None) -> ModelRecord:
@@ -68,7 +78,9 @@ def open_record(path: Path, *, name: str | None = None) -> ModelRecord:
     if path.is_file():
         with path.open("rb") as file:
             head = file.read(HEAD)
-        _refuse_stand_ins(path, head)
+        if sentence := stand_in(head):
+            message = f"{path.name} {sentence}"
+            raise UnsupportedFormatError(message)
     elif not path.is_dir():
         message = f"{path} is not a file"
         raise UnsupportedFormatError(message)
@@ -78,6 +90,9 @@ def open_record(path: Path, *, name: str | None = None) -> ModelRecord:
     if path.is_dir():
         message = f"{path} is a folder without a model that quantwidget reads as a whole: name the model file in it"
         raise UnsupportedFormatError(message)
+    if name is None and (sentence := what_else(head)):
+        message = f"{path.name} {sentence}"
+        raise UnsupportedFormatError(message)
     known = ", ".join(ending for candidate in FORMATS for ending in candidate.ENDINGS)
     message = (
         f"there is no format called {name!r}; known are {', '.join(candidate.NAME for candidate in FORMATS)}"
@@ -85,15 +100,3 @@ def open_record(path: Path, *, name: str | None = None) -> ModelRecord:
         else f"{path.name} is not a model file that quantwidget reads ({known})"
     )
     raise UnsupportedFormatError(message)
-
-
-def _refuse_stand_ins(path: Path, head: bytes) -> None:
-    if not head:
-        message = f"{path.name} is empty (0 bytes): the download or copy did not finish"
-        raise UnsupportedFormatError(message)
-    if head.startswith(b"version https://git-lfs"):
-        message = f"{path.name} is a git-lfs pointer, not the model itself: run 'git lfs pull' to fetch it"
-        raise UnsupportedFormatError(message)
-    if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
-        message = f"{path.name} is a web page, not a model: the download answered with an error page"
-        raise UnsupportedFormatError(message)
