@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quantwidget.quant import QuantScheme, scale_shape
+from quantwidget.quant import QuantScheme, axis_blocks, scale_shape
 from quantwidget.storage import Storage
 
 
@@ -39,6 +39,12 @@ def test_a_scale_has_one_place_for_each_block_also_the_last_one():
     assert scale_shape((3, 10), (4,)) == (8,)
     assert scale_shape((0, 10), (1, 10)) == (0, 1)
     assert scale_shape((), ()) == ()
+
+
+def test_an_axis_keeps_blocks_of_one_index():
+    assert axis_blocks((3, 4, 5), 1) == (3, 1, 5)
+    assert axis_blocks((3, 4, 5), -1) == (3, 4, 1)
+    assert scheme(shape=(3, 4, 5), block_shape=axis_blocks((3, 4, 5), -1)).axis == 2
 
 
 def test_bits_per_weight_count_everything_that_decodes():

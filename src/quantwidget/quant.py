@@ -221,3 +221,8 @@ def scale_shape(shape: tuple[int, ...], block_shape: tuple[int, ...]) -> tuple[i
     if len(shape) != len(block_shape):
         shape = (math.prod(shape),)
     return tuple(-(-length // max(block, 1)) for length, block in zip(shape, block_shape, strict=True))
+
+
+def axis_blocks(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    """Block shape of one scale for each index of a dimension, which may be counted from the end."""
+    return tuple(1 if place == axis % len(shape) else length for place, length in enumerate(shape))

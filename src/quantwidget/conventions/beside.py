@@ -16,7 +16,7 @@ import numpy as np
 
 from quantwidget.dtypes import DTYPES
 from quantwidget.layouts import Computed, Reshaped
-from quantwidget.quant import QuantScheme, scale_shape
+from quantwidget.quant import QuantScheme, axis_blocks, scale_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -190,7 +190,7 @@ def _block_shape(shape: tuple[int, ...], scales: tuple[int, ...], axis: int | No
         fitting = [place for place, length in enumerate(shape) if length == scales[0]]
         chosen = fitting[0] if axis is None and fitting else axis
         if chosen is not None and -len(shape) <= chosen < len(shape) and shape[chosen] == scales[0]:
-            return tuple(1 if place == chosen % len(shape) else length for place, length in enumerate(shape))
+            return axis_blocks(shape, chosen)
     elif len(scales) == len(shape) and all(scales):
         block_shape = tuple(-(-length // count) for length, count in zip(shape, scales, strict=True))
         if scale_shape(shape, block_shape) == scales:

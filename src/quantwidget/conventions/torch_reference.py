@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from quantwidget.dtypes import DTYPES
-from quantwidget.quant import QuantScheme, scale_shape
+from quantwidget.quant import QuantScheme, axis_blocks, scale_shape
 from quantwidget.storage import Storage
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _scheme(
         place = _axis(shape, scales.size, axis)
         if place is None:
             return None
-        block_shape = tuple(1 if number == place else length for number, length in enumerate(shape))
+        block_shape = axis_blocks(shape, place)
     expected = scale_shape(shape, block_shape)
     is_plain = scales.strides is None and zero_points.strides is None and weight.dtype in DTYPES
     if not is_plain or math.prod(expected) != scales.size:

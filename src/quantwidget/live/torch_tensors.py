@@ -16,7 +16,7 @@ from quantwidget.formats.pytorch.packed import layer_of
 from quantwidget.layouts import Computed, PackedWords
 from quantwidget.live.found import Found, joined, listed, torch_if_imported
 from quantwidget.live.memory import Memory, check_shape, flat_tensor
-from quantwidget.quant import QuantScheme, scale_shape
+from quantwidget.quant import QuantScheme, axis_blocks, scale_shape
 from quantwidget.record import TensorRecord
 from quantwidget.storage import Storage
 
@@ -183,7 +183,7 @@ def _quantized(name: str, get: Get, source: str) -> Found:
         scale, zero_point = np.array(tensor.q_scale(), np.float64), np.array(tensor.q_zero_point(), np.int64)
     else:
         axis = tensor.q_per_channel_axis()
-        block_shape = tuple(1 if place == axis else length for place, length in enumerate(shape))
+        block_shape = axis_blocks(shape, axis)
         # Copied: those of an unpacked embedding lie in the packed object, which torch does not keep alive for them.
         scale, zero_point = (
             part.detach().cpu().numpy().copy()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from quantwidget.formats.onnx.decoding import UndecodedError
 from quantwidget.layouts import Computed, Permuted
-from quantwidget.quant import scale_shape
+from quantwidget.quant import axis_blocks, scale_shape
 from quantwidget.storage import Storage
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ def taken_back(scheme: QuantScheme, path: Sequence[Node], shapes: Sequence[Shape
         axes = _axes(node, len(before))
         if axis is not None:
             axis = axes[axis] if axes is not None else _same_dimension(axis, before, after)
-            blocks = tuple(1 if place == axis else length for place, length in enumerate(before))
         elif axes is not None:
             places = sorted(range(len(axes)), key=axes.__getitem__)
             blocks = tuple(blocks[place] for place in places)
@@ -57,6 +56,8 @@ def taken_back(scheme: QuantScheme, path: Sequence[Node], shapes: Sequence[Shape
         if axis is None and axes is None:
             message = f"reshaped in the graph ({node.op}) before {scheme.source} decodes it with several scales"
             raise UndecodedError(message)
+        if axis is not None:
+            blocks = axis_blocks(before, axis)
     if axis is not None:
         sides = [_shown(side, scale_shape(shapes[0], blocks)) for side in sides]
     scale, zero_point = sides

@@ -18,7 +18,7 @@ from quantwidget.formats.onnx.decoding import (
 )
 from quantwidget.formats.onnx.operators import MOVES
 from quantwidget.layouts import constant
-from quantwidget.quant import scale_shape
+from quantwidget.quant import axis_blocks, scale_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +68,7 @@ def scaled_afterwards(
     blocks = shape
     if sizes:
         axis = found.axis % len(shape)
-        blocks = tuple(1 if place == axis else length for place, length in enumerate(shape))
+        blocks = axis_blocks(shape, axis)
     wanted = scale_shape(shape, blocks)
     factors: Elements = constant(1, "float32", wanted) if scale is None else spread(scale, wanted)
     points = None if zero_point is None else spread(zero_point, wanted)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from quantwidget.formats.pytorch.quantized import opaque_scheme
 from quantwidget.formats.pytorch.views import UNEXPECTED, integer, sizes
 from quantwidget.layouts import constant
-from quantwidget.quant import QuantScheme, scale_shape
+from quantwidget.quant import QuantScheme, axis_blocks, scale_shape
 from quantwidget.storage import Storage
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _decoded(graph: Graph, node: Node, codes: Elements, tensors: Mapping[str, Te
             message = f"axis {axis} is not a dimension of shape {list(shape)}"
             raise _UndecodedError(message)
         axis %= len(shape)
-        blocks = tuple(1 if place == axis else length for place, length in enumerate(shape))
+        blocks = axis_blocks(shape, axis)
     elif kind == "dequantize_per_channel_group":
         size = integer(_argument(node, "group_size", "as_int"))
         blocks = (*(1 for _ in shape[:-1]), min(size, shape[-1]))

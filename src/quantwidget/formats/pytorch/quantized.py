@@ -12,7 +12,7 @@ import numpy as np
 from quantwidget.dtypes import DTYPES
 from quantwidget.formats.pytorch.inert import Call, Name, arguments, callee_path
 from quantwidget.formats.pytorch.views import CODE_TYPES, View, integer
-from quantwidget.quant import QuantScheme, scale_shape
+from quantwidget.quant import QuantScheme, axis_blocks, scale_shape
 from quantwidget.storage import Storage
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def affine_scheme(view: View, parameters: object, storages: Storages, source: st
         if not 0 <= axis < len(shape):
             message = f"axis {axis} is not a dimension of shape {list(shape)}"
             raise ValueError(message)
-        block_shape = tuple(1 if place == axis else length for place, length in enumerate(shape))
+        block_shape = axis_blocks(shape, axis)
         scales = _along(scale, axis, scale_shape(shape, block_shape), storages)
         zero_points = _along(zero_point, axis, scale_shape(shape, block_shape), storages)
     else:

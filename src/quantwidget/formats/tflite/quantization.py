@@ -13,7 +13,7 @@ from quantwidget.dtypes import DTYPES
 from quantwidget.errors import CorruptModelError
 from quantwidget.formats.tflite import schema
 from quantwidget.formats.tflite.tensors import MAX_DIMENSIONS
-from quantwidget.quant import QuantScheme, scale_shape
+from quantwidget.quant import QuantScheme, axis_blocks, scale_shape
 from quantwidget.storage import Storage
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _affine(tensor: StoredTensor, table: Table, source: ByteSource) -> Decoding:
         if not 0 <= axis < rank or tensor.shape[axis] != scales.count:
             message = f"{scales.count} scales along dimension {axis} do not fit shape {list(tensor.shape)}"
             raise CorruptModelError(message)
-        blocks = tuple(1 if place == axis else length for place, length in enumerate(tensor.shape))
+        blocks = axis_blocks(tensor.shape, axis)
     if zero_points.count not in {0, 1, scales.count}:
         message = f"there are {zero_points.count} zero points for {scales.count} scales"
         raise CorruptModelError(message)
