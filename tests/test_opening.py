@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import gc
 import warnings
 
 import numpy as np
 import pytest
 
 import quantwidget as qw
+from quantwidget.formats import open_record
 
 
 def written(path, content):
@@ -67,3 +69,31 @@ def test_a_model_in_memory_opens_in_both_twins(open_it):
 def test_what_is_no_model_is_refused_with_a_sentence_in_both_twins(open_it):
     with pytest.raises(TypeError, match=r"a model is a path, .* or an object whose attributes hold arrays, not a int"):
         open_it(3)
+
+
+@pytest.mark.parametrize("was_enabled", [True, False])
+@pytest.mark.parametrize("is_damaged", [True, False])
+def test_the_garbage_collector_rests_while_a_file_is_opened_and_is_as_it_was_afterwards(
+    tmp_path, monkeypatch, was_enabled, is_damaged
+):
+    path = written(tmp_path / "weight.safetensors", b"\x02" + bytes(7) + b"{}")
+    seen = []
+
+    def opened(path, *, name):
+        seen.append(gc.isenabled())
+        if is_damaged:
+            raise qw.CorruptModelError(str(path))
+        return open_record(path, name=name)
+
+    monkeypatch.setattr("quantwidget.opening.open_record", opened)
+    if not was_enabled:
+        gc.disable()
+    try:
+        if is_damaged:
+            with pytest.raises(qw.CorruptModelError):
+                qw.open_model(path)
+        else:
+            assert qw.open_model(path).format == "safetensors"
+        assert (seen, gc.isenabled()) == ([False], was_enabled)
+    finally:
+        gc.enable()

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -228,3 +229,52 @@ def test_an_entry_that_inflates_to_another_size_than_stated_is_refused(stated):
     assert InflatedBytes(HeldBytes(packed), 1000).view(0, 1000).size == 1000
     with pytest.raises(CorruptModelError):
         InflatedBytes(HeldBytes(packed), stated).view(0, 1)
+
+
+def test_elements_that_lie_in_a_file_as_they_are_shown_are_held_once_while_they_are_read(tmp_path):
+    whole = np.random.default_rng().standard_normal((512, 1024), dtype=np.float32)
+    (tmp_path / "w.bin").write_bytes(b"head" + whole.tobytes())
+    storage = Storage(ModelFile(tmp_path / "w.bin"), DTYPES["float32"], whole.shape, 4)
+    tracemalloc.start()
+    try:
+        read = storage.read()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(read, whole)
+    assert read.flags.c_contiguous
+    assert read.flags.aligned
+    assert read.flags.writeable
+    assert whole.nbytes <= peak < 1.1 * whole.nbytes
+
+
+def deflated(content: bytes) -> InflatedBytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return InflatedBytes(HeldBytes(packer.compress(content) + packer.flush()), len(content))
+
+
+HELD = {
+    "bytes": HeldBytes,
+    "bytearray": lambda content: HeldBytes(bytearray(content)),
+    "array": lambda content: HeldBytes(np.frombuffer(bytearray(content), np.uint8)),
+    "slice": lambda content: SourceSlice(HeldBytes(bytearray(content)), 0, len(content)),
+    "deflated": deflated,
+}
+
+
+@pytest.mark.parametrize("kind", HELD)
+def test_what_a_source_keeps_is_shown_read_only_and_handed_out_as_a_copy(kind):
+    whole = np.arange(12, dtype=np.float32).reshape(3, 4)
+    source = HELD[kind](whole.tobytes())
+    assert not source.view(0, 8).flags.writeable
+    storage = Storage(source, DTYPES["float32"], whole.shape)
+    storage.read()[:] = 0
+    np.testing.assert_array_equal(storage.read(), whole)
+
+
+def test_what_is_read_of_a_model_in_memory_is_a_copy():
+    weight = np.arange(12, dtype=np.float32).reshape(3, 4)
+    tensor = qw.open_model({"weight": weight}).tensors["weight"]
+    tensor.values()[:] = 0
+    tensor.read_storage((slice(0, 3), slice(0, 4)))[:] = 0
+    np.testing.assert_array_equal(weight, np.arange(12).reshape(3, 4))

@@ -19,7 +19,10 @@ MAX_DIGITS = 400
 
 
 class Parsed(NamedTuple):
-    """What a text of JSON says; ``repeated`` names keys that one object gives more than once, the last one counts."""
+    """What a text of JSON says; ``repeated`` names keys that one object gives more than once, the last one counts.
+
+    Halves of characters, which JSON allows, are replaced in the texts that keys have as their values, and kept in keys.
+    """
 
     value: Any
     repeated: tuple[str, ...]
@@ -45,6 +48,7 @@ def parse_json(content: bytes, what: str) -> Parsed:
         message = f"{what} holds more than {MAX_WIDE_TEXT} bytes of text that is not plain ASCII"
         raise CorruptModelError(message)
     repeated: dict[str, None] = {}
+    may_hold_halves = b"\\u" in content
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
@@ -53,6 +57,8 @@ def parse_json(content: bytes, what: str) -> Parsed:
             for key, _ in pairs:
                 repeated.update({key: None} if key in seen else {})
                 seen.add(key)
+        if may_hold_halves:
+            found.update({key: _written(value) for key, value in found.items() if isinstance(value, str)})
         return found
 
     try:
@@ -62,6 +68,10 @@ def parse_json(content: bytes, what: str) -> Parsed:
         message = f"{what} is not JSON as it should be: {reason[:200]}"
         raise CorruptModelError(message) from None
     return Parsed(value, tuple(repeated))
+
+
+def _written(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _whole(digits: str) -> int:

@@ -64,6 +64,31 @@ def opaque(record: TensorRecord, layer: str, role: str, source: str, note: str) 
     return changed(record, layer=layer, role=role, storage=None, quant=quant, note=note)
 
 
+def numeric(stored: TensorRecord, record: TensorRecord) -> TensorRecord:
+    """Return what a convention made of a stored tensor, or that undecoded where its parameters are of no fitting type.
+
+    Scales and offsets are floats, zero points are real numbers, places are whole numbers: complex numbers or booleans
+    in their place would give wrong values in silence.
+    """
+    quant = record.quant
+    if quant is None or quant.status == "undecoded":
+        return record
+    expected: tuple[tuple[str, Elements | None, set[str]], ...] = (
+        ("scale", quant.scale_storage, {"float"}),
+        *(("scale", level, {"float", "uint"}) for _, level in quant.scale_levels),
+        ("offset", quant.offset_storage, {"float"}),
+        ("zero point", quant.zero_point_storage, {"float", "int", "uint"}),
+        ("index of groups", quant.group_index_storage, {"int", "uint"}),
+    )
+    for name, elements, kinds in expected:
+        if elements is not None and elements.dtype.kind not in kinds:
+            if quant.status == "simulated":
+                return stored
+            note = f"its parts do not fit: its {name} is {elements.dtype.name}"
+            return opaque(stored, record.layer, record.role, quant.source, note)
+    return record
+
+
 def readable(*records: TensorRecord | None) -> bool:
     """Tell whether all tensors are there and their bytes can be reached."""
     return all(record is not None and record.storage is not None for record in records)
@@ -153,14 +178,21 @@ def powers_of_two(exponents: Elements) -> Elements:
     """Show bytes as the powers of two that they stand for: ``2 ** (byte - 127)``, 255 as infinity.
 
     Where the file states float8_e8m0fnu the elements are such powers already, and 255 is no number.
+
+    Raises
+    ------
+    ValueError
+        The elements are no bytes.
     """
     if exponents.dtype.name == "float8_e8m0fnu":
         return exponents
+    if exponents.dtype.name != "uint8":
+        message = f"powers of two are not stored as {exponents.dtype.name}"
+        raise ValueError(message)
 
     def read(region: Region) -> npt.NDArray[np.generic]:
         steps = exponents.read(region).astype(np.int32) - 127
-        with np.errstate(over="ignore"):
-            return np.asarray(np.ldexp(np.float64(1), steps).astype(np.float32))
+        return np.asarray(np.ldexp(np.float64(1), steps).astype(np.float32))
 
     return Computed(DTYPES["float32"], exponents.shape, read, exponents.nbytes)
 
@@ -171,8 +203,7 @@ def scaled(scales: Elements, factor: Elements, *, divide: bool = False) -> Eleme
     def read(region: Region) -> npt.NDArray[np.generic]:
         held = scales.read(region).astype(np.float32)
         one = factor.read().astype(np.float32).reshape(())
-        with np.errstate(all="ignore"):
-            return np.asarray(held / one if divide else held * one)
+        return np.asarray(held / one if divide else held * one)
 
     return Computed(DTYPES["float32"], scales.shape, read, scales.nbytes + factor.nbytes)
 

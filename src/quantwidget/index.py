@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from quantwidget.record import LayerRecord, ModelRecord
 from quantwidget.tensor import TensorRef
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from quantwidget.record import LayerRecord, ModelRecord
+
+
+MAX_NOTES = 100
+"""Sentences about a whole file that are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +72,7 @@ class TensorIndex(Mapping[str, Any]):
         self.source = source
         self.producer = record.producer
         self.metadata = dict(record.metadata)
-        self.notes = record.notes
+        self.notes = _first(record.notes)
         self.tensors: dict[str, TensorRef] = {}
         roles: dict[str, dict[str, str]] = {}
         for tensor in record.tensors:
@@ -77,11 +82,7 @@ class TensorIndex(Mapping[str, Any]):
                 role = tensor.name if role == tensor.role != tensor.name else f"{role} (2)"
             in_layer[role] = tensor.name
             self.tensors[tensor.name] = TensorRef.of(tensor, role)
-        self.layers = {
-            path: Layer(path=path, display_name=known.display_name or path, op_type=known.op_type, roles=in_layer)
-            for path, in_layer in roles.items()
-            for known in (record.layers.get(path, LayerRecord(path=path)),)
-        }
+        self.layers = {path: _layer(path, record.layers.get(path), in_layer) for path, in_layer in roles.items()}
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -122,10 +123,16 @@ class TensorIndex(Mapping[str, Any]):
         return 4
 
 
+def _layer(path: str, known: LayerRecord | None, roles: Mapping[str, str]) -> Layer:
+    if known is None:
+        return Layer(path=path, display_name=path, op_type="", roles=roles)
+    return Layer(path=path, display_name=known.display_name or path, op_type=known.op_type, roles=roles)
+
+
 class Entry(Mapping[str, Any]):
     """One tensor as a lazy mapping: asking for a key reads what that key needs, listing the keys reads nothing.
 
-    - ``values``: flat float64; ``shape``; ``is_quantized``;
+    - ``values``: flat float64 (complex128 for complex numbers); ``shape``; ``is_quantized``;
     - for quantized tensors also ``int_values`` (codes, flat float64), ``scale_values`` and ``zero_point_values`` (flat
       float64, one per channel or block), and ``scale`` and ``zero_point`` (floats) when there is exactly one.
 
@@ -182,5 +189,12 @@ class Entry(Mapping[str, Any]):
         return np.zeros_like(self._scales())
 
 
+def _first(notes: tuple[str, ...]) -> tuple[str, ...]:
+    left_out = len(notes) - MAX_NOTES
+    return notes if left_out <= 0 else (*notes[:MAX_NOTES], f"{left_out} more notes are left out")
+
+
 def _flat(array: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
-    return cast("npt.NDArray[np.float64]", array.astype(np.float64).reshape(-1))
+    wide = np.complex128 if array.dtype.kind == "c" else np.float64
+    with np.errstate(invalid="ignore"):
+        return cast("npt.NDArray[np.float64]", array.astype(wide).reshape(-1))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from quantwidget.errors import ModelError
 from quantwidget.formats import FORMATS, open_record
 from quantwidget.index import TensorIndex
 from quantwidget.live import open_object
 from quantwidget.record import ModelRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NO_FORMAT = "none"
 
@@ -44,7 +50,8 @@ def open_model(source: object, *, format: str | None = None) -> TensorIndex:  # 
     if not isinstance(source, (str, os.PathLike)):
         return TensorIndex(open_object(source), source=type(source).__name__)
     path = Path(source)
-    return TensorIndex(open_record(path, name=format), source=_shown(path))
+    with _collector_paused():
+        return TensorIndex(open_record(path, name=format), source=_shown(path))
 
 
 def load_tensor_index(source: object) -> TensorIndex:
@@ -83,9 +90,25 @@ def load_tensor_index(source: object) -> TensorIndex:
 
 def empty_index(note: str, source: str = "") -> TensorIndex:
     """Return an index of nothing that says why."""
-    return TensorIndex(ModelRecord(format=NO_FORMAT, tensors=(), notes=(note,)), source=source)
+    return TensorIndex(ModelRecord(format=NO_FORMAT, tensors=(), notes=(_written(note),)), source=source)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep Python from looking for cycles among many thousand new records, again and again: none of them is garbage."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _shown(path: Path) -> str:
     """Spell a path as text that can be written anywhere; file systems allow names that are no text."""
-    return str(path).encode("utf-8", "replace").decode("utf-8")
+    return _written(str(path))
+
+
+def _written(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")

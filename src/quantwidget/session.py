@@ -287,7 +287,8 @@ def _extent(elements: Elements | None) -> wire.Extent | None:
         return None
     lowest, highest = math.inf, -math.inf
     for region in elements.regions(PARAMETER_PIECE):
-        numbers = elements.read(region).astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            numbers = elements.read(region).astype(np.float64)
         finite = numbers[np.isfinite(numbers)]
         if finite.size:
             lowest, highest = min(lowest, float(finite.min())), max(highest, float(finite.max()))

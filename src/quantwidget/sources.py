@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 INFLATE_LIMIT = 1 << 30
+"""Largest compressed archive entry, in bytes after inflating, that is read."""
+
+LONGEST_HELD = 1 << 26
 """Largest compressed archive entry, in bytes after inflating, that is held in memory."""
+
+_PACKED_PIECE = 1 << 18
+_INFLATED_PIECE = 1 << 22
 
 
 class ByteSource(Protocol):
@@ -31,7 +37,9 @@ class ByteSource(Protocol):
         ...
 
     def view(self, offset: int, nbytes: int) -> npt.NDArray[np.uint8]:
-        """Bytes ``offset`` to ``offset + nbytes``, shape ``[nbytes]``, read-only.
+        """Bytes ``offset`` to ``offset + nbytes``, shape ``[nbytes]``.
+
+        What the source keeps is shown read-only; an array that can be written to is the caller's own.
 
         Raises
         ------
@@ -78,7 +86,6 @@ class ModelFile:
             while unfilled and (count := file.readinto(unfilled)):
                 unfilled = unfilled[count:]
             self._check_unchanged(file)
-        content.flags.writeable = False
         return content
 
     @contextmanager
@@ -129,6 +136,7 @@ class HeldBytes:
 
     def __init__(self, content: bytes | bytearray | memoryview | npt.NDArray[np.uint8]) -> None:
         self._bytes = np.frombuffer(content, np.uint8)
+        self._bytes.flags.writeable = False
 
     @property
     def nbytes(self) -> int:
@@ -160,7 +168,10 @@ class SourceSlice:
 
 
 class InflatedBytes:
-    """A raw DEFLATE stream inside another source, inflated at first use and held.
+    """A raw DEFLATE stream inside another source.
+
+    A short one is inflated at first use and held. Of a longer one nothing is held but the place that was reached: it is
+    inflated piece by piece up to the end of what is looked at, and looking further back starts again.
 
     Parameters
     ----------
@@ -176,23 +187,65 @@ class InflatedBytes:
             raise CorruptModelError(message)
         self._source, self._nbytes = source, nbytes
         self._held: HeldBytes | None = None
+        self._restart()
 
     @property
     def nbytes(self) -> int:
         """Stated length after inflating, in bytes."""
         return self._nbytes
 
+    @property
+    def nbytes_held(self) -> int:
+        """Bytes that stay in memory once it was looked at."""
+        return self._nbytes if self._nbytes <= LONGEST_HELD else 0
+
     def view(self, offset: int, nbytes: int) -> npt.NDArray[np.uint8]:
         """Look at a range of the inflated bytes; see `ByteSource.view`."""
+        _check_range("a compressed entry", self._nbytes, offset, nbytes)
+        if not self.nbytes_held:
+            return self._inflate(offset, nbytes)
         if self._held is None:
-            packed = self._source.view(0, self._source.nbytes)
+            content = self._inflate(0, self._nbytes)
+            if self._next(1):
+                raise CorruptModelError(self._other_size())
+            self._held = HeldBytes(content)
+        return self._held.view(offset, nbytes)
+
+    def _restart(self) -> None:
+        self._stream, self._taken, self._reached = zlib.decompressobj(-zlib.MAX_WBITS), 0, 0
+
+    def _inflate(self, offset: int, nbytes: int) -> npt.NDArray[np.uint8]:
+        if offset < self._reached:
+            self._restart()
+        content = np.empty(nbytes, np.uint8)
+        while self._reached < offset + nbytes:
+            to = offset if self._reached < offset else offset + nbytes
+            piece = self._next(min(to - self._reached, _INFLATED_PIECE))
+            if not piece:
+                raise CorruptModelError(self._other_size())
+            if self._reached >= offset:
+                start = self._reached - offset
+                content[start : start + len(piece)] = np.frombuffer(piece, np.uint8)
+            self._reached += len(piece)
+        return content
+
+    def _next(self, limit: int) -> bytes:
+        """Inflate at most so many bytes more; none at the end of the stream."""
+        piece = b""
+        while not piece and not self._stream.eof:
+            packed: bytes | memoryview = self._stream.unconsumed_tail
+            rest = min(self._source.nbytes - self._taken, _PACKED_PIECE)
+            if not packed and rest:
+                packed = self._source.view(self._taken, rest).data
+                self._taken += rest
             try:
-                content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed.data, self._nbytes + 1)
+                piece = self._stream.decompress(packed, limit)
             except zlib.error as error:
                 message = f"a compressed entry cannot be inflated: {error}"
                 raise CorruptModelError(message) from error
-            if len(content) != self._nbytes:
-                message = f"a compressed entry does not hold the {self._nbytes} bytes that are stated"
-                raise CorruptModelError(message)
-            self._held = HeldBytes(content)
-        return self._held.view(offset, nbytes)
+            if not packed:
+                break
+        return piece
+
+    def _other_size(self) -> str:
+        return f"a compressed entry does not hold the {self._nbytes} bytes that are stated"

@@ -27,6 +27,9 @@ MAX_SIZE = (1 << 63) - 1
 MAX_ELEMENTS_BEYOND_STORAGE = 1 << 22
 """An expanded view (stride 0) may show more elements than it stores, up to this many."""
 
+WIDEST_LOOK = 1 << 26
+"""Bytes of a file that are read at once for elements that do not fill half of them."""
+
 
 class Elements(Protocol):
     """An array that is read a region at a time, however its elements are laid out in the file.
@@ -194,6 +197,8 @@ class Storage:
         reach = [(length - 1) * stride for length, stride in zip(lengths, strides, strict=True)]
         first = start + sum(min(0, step) for step in reach)
         last = start + sum(max(0, step) for step in reach) + 1
+        if (last - first) * stored.itemsize > WIDEST_LOOK and last - first > 2 * math.prod(lengths):
+            return self._read_halves(region, max(range(len(reach)), key=lambda axis: abs(reach[axis])))
         raw = self.source.view(self.offset + first * stored.itemsize, (last - first) * stored.itemsize)
         seen: npt.NDArray[np.generic] = np.ndarray(
             lengths,
@@ -204,7 +209,8 @@ class Storage:
         )
         if self.dtype.kind == "bool":
             return np.not_equal(seen.view(np.uint8), 0, order="C")
-        return seen.astype(self.dtype.numpy, order="C", copy=True)
+        # Bytes that the source has just read for us, in the right order already, are not copied once more.
+        return seen.astype(self.dtype.numpy, order="C", copy=not raw.flags.writeable)
 
     def regions(self, limit: int) -> Iterator[Region]:
         """Cut into regions of at most ``limit`` elements that lie close together in the file, in its order.
@@ -217,6 +223,12 @@ class Storage:
         for region in regions(tuple(self.shape[axis] for axis in order), limit):
             yield tuple(region[place] for place in places)
 
+    def _read_halves(self, region: Region, axis: int) -> npt.NDArray[np.generic]:
+        """Read elements that lie far apart along a dimension without all that lies between them."""
+        middle = (region[axis].start + region[axis].stop) // 2
+        halves = (slice(region[axis].start, middle), slice(middle, region[axis].stop))
+        return np.concatenate([self.read((*region[:axis], half, *region[axis + 1 :])) for half in halves], axis)
+
     def _read_packed(self, region: Region, lengths: tuple[int, ...]) -> npt.NDArray[np.generic]:
         # From the region's first element to its last; what lies between and is not in the region is stepped over.
         strides = c_strides(self.shape)
@@ -226,8 +238,7 @@ class Storage:
         first = start // 8 * 8
         at, end = first // 8 * self.dtype.bits, self.dtype.nbytes(stop)
         flat = self.dtype.unpack(self.source.view(self.offset + at, end - at), stop - first)[start - first :]
-        seen = np.lib.stride_tricks.as_strided(flat, lengths, tuple(stride * flat.itemsize for stride in strides))
-        return np.ascontiguousarray(seen).reshape(lengths)
+        return strided(flat, lengths, strides)
 
 
 def c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -236,6 +247,14 @@ def c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     for axis in range(len(shape) - 2, -1, -1):
         strides[axis] = strides[axis + 1] * max(shape[axis + 1], 1)
     return tuple(strides)
+
+
+def strided(flat: npt.NDArray[np.generic], shape: tuple[int, ...], strides: tuple[int, ...]) -> npt.NDArray[np.generic]:
+    """Copy elements of a contiguous run into an array, ``strides`` elements apart along each dimension."""
+    steps = tuple(stride * flat.itemsize for stride in strides)
+    # numpy.lib.stride_tricks.as_strided does not know the one-byte floats of ml_dtypes.
+    seen: npt.NDArray[np.generic] = np.ndarray(shape, flat.dtype, flat.view(np.uint8).data, strides=steps)
+    return seen.copy(order="C")
 
 
 def regions(shape: tuple[int, ...], limit: int) -> Iterator[Region]:

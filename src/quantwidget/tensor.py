@@ -55,7 +55,9 @@ class TensorRef(TensorRecord):
     def of(cls, record: TensorRecord, role: str) -> TensorRef:
         """Make a record readable, under a role that is unique in its layer."""
         made = object.__new__(cls)  # the record's own fields: going through `__init__` would double the time
-        vars(made).update(vars(record), role=role)
+        fields = vars(made)
+        fields.update(vars(record))
+        fields["role"] = role
         return made
 
     @property

@@ -303,6 +303,8 @@ def torchao_cases():
         yield label, partial(torchao_tensor, make=partial(MXTensor.to_mx, elem_dtype=dtype, block_size=32))
     scaled = partial(NVFP4Tensor.to_nvfp4, per_tensor_scale=torch.tensor(0.37))
     yield "torchao NVFP4Tensor", partial(torchao_tensor, make=scaled)
+    tiles = partial(NVFP4Tensor.to_nvfp4, is_swizzled_scales=True)
+    yield "torchao NVFP4Tensor, scales in tiles", partial(torchao_tensor, make=tiles)
 
 
 FORMULA = "the published formula, in NumPy"

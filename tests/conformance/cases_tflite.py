@@ -12,6 +12,7 @@ from case import Case, Expected, Made
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "formats"))
 
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from tflite_files import Op, Tensor, dequantized, file_of, pack, schema
 
 if TYPE_CHECKING:
@@ -130,9 +131,44 @@ def scaled_floats(folder: Path, rng: np.random.Generator) -> Made:
     return Made(written(folder, tensor), listed=("w",))
 
 
-def sparse(folder: Path, rng: np.random.Generator) -> Made:
-    changes = {"sparsity": schema.SparsityParametersT()}
-    return Made(written(folder, Tensor("w", "FLOAT32", (4, 4), rng.bytes(12), changes=changes)), listed=("w",))
+def levels(dense: npt.NDArray[Any], block: int) -> tuple[npt.NDArray[Any], schema.SparsityParametersT]:
+    """Keep of a matrix the blocks along its rows that are not all 0."""
+    blocks = dense.reshape(len(dense), -1, block)
+    kept = blocks.any(-1)
+    rows, columns, inner = (schema.DimensionMetadataT() for _ in range(3))
+    rows.denseSize, inner.denseSize, columns.format = len(dense), block, 1
+    columns.arraySegmentsType, columns.arraySegments = 2, schema.Uint16VectorT()
+    columns.arraySegments.values = np.concatenate([[0], kept.sum(1).cumsum()]).astype(np.uint16)
+    columns.arrayIndicesType, columns.arrayIndices = 3, schema.Uint8VectorT()
+    columns.arrayIndices.values = kept.nonzero()[1].astype(np.uint8)
+    made = schema.SparsityParametersT()
+    made.traversalOrder, made.blockMap, made.dimMetadata = [0, 1, 2], [1], [rows, columns, inner]
+    return blocks[kept], made
+
+
+def sparse(word: str, block: int) -> Callable[[Path, np.random.Generator], Made]:
+    def make(folder: Path, rng: np.random.Generator) -> Made:
+        is_integer = word == "INT8"
+        kept = np.repeat(rng.random((12, 64 // block)) < 0.4, block, axis=1)
+        dense = rng.integers(-128, 128, (12, 64)) if is_integer else rng.normal(size=(12, 64))
+        dense = (dense * kept).astype(word.lower())
+        values, parameters = levels(dense, block)
+        scale, zero_point = (scales(rng, 1), np.array([3])) if is_integer else (None, None)
+        changes = {"sparsity": parameters}
+        tensor = Tensor("w", word, dense.shape, values, scale, zero_point, changes=changes)
+        content = file_of(([tensor, Tensor("y", word, dense.shape)], [Op("DENSIFY", [0], [1])]))
+        (folder / "model.tflite").write_bytes(content)
+        interpreter = Interpreter(model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
+        interpreter.allocate_tensors()
+        interpreter.invoke()
+        held = np.array(interpreter.get_tensor(1))
+        expected = Expected(held)
+        if is_integer:
+            whole = Tensor("w", word, dense.shape, held, scale, zero_point)
+            expected = Expected(dequantized(whole), held, "per_tensor")
+        return Made(folder / "model.tflite", {"w": expected})
+
+    return make
 
 
 def texts(folder: Path, rng: np.random.Generator) -> Made:
@@ -169,8 +205,16 @@ CASES: tuple[Case, ...] = (
             ("COMPLEX64", np.complex64),
         )
     ),
+    *(
+        Case("tflite", f"sparse {word}, blocks of 1 × {block}", "LiteRT, DENSIFY", sparse(word, block), shown)
+        for word, block, shown in (
+            ("FLOAT32", 1, "values"),
+            ("FLOAT32", 4, "values"),
+            ("FLOAT16", 1, "values"),
+            ("INT8", 16, "codes and values"),
+        )
+    ),
     Case("tflite", "CustomQuantization", "its meaning is not stated in the file", custom, "listed only"),
     Case("tflite", "FLOAT8 with a scale", "no operator says what the scale does", scaled_floats, "listed only"),
-    Case("tflite", "sparse tensors", "not decoded yet", sparse, "listed only"),
     Case("tflite", "STRING", "texts are no numbers", texts, "listed only"),
 )

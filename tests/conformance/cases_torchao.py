@@ -107,10 +107,18 @@ def two_level(folder: Path, rng: np.random.Generator) -> Made:
     return Made(folder / "model.pt", wanted)
 
 
-def kernel_order(folder: Path, rng: np.random.Generator) -> Made:
-    weight = NVFP4Tensor.to_nvfp4(drawn(rng, OUT, HIDDEN), is_swizzled_scales=True)
-    torch.save({"swizzled": weight}, folder / "model.pt")
-    return Made(folder / "model.pt", listed=("swizzled",))
+def tiled(folder: Path, rng: np.random.Generator) -> Made:
+    """Scales in tiles of 128 × 4, with rows and columns that do not fill the last one."""
+    weights = {
+        "nvfp4": NVFP4Tensor.to_nvfp4(drawn(rng, 160, 96), is_swizzled_scales=True),
+        "mxfp8": MXTensor.to_mx(drawn(rng, 300, 416), torch.float8_e4m3fn, 32, is_swizzled_scales=True),
+        "mxfp4": MXTensor.to_mx(drawn(rng, OUT, HIDDEN), torch.float4_e2m1fn_x2, 32, is_swizzled_scales=True),
+    }
+    torch.save(weights, folder / "model.pt")
+    wanted = {
+        name: Expected(weight.dequantize().float().numpy(), None, "per_block") for name, weight in weights.items()
+    }
+    return Made(folder / "model.pt", wanted)
 
 
 def int4_halves(folder: Path, rng: np.random.Generator) -> Made:
@@ -158,5 +166,5 @@ CASES: tuple[Case, ...] = (
     *(microscaled(word) for word in NARROW),
     Case("pytorch", "torchao NVFP4Tensor", "torchao", two_level),
     Case("pytorch", "torchao Int4Tensor", "formula in torchao's source", int4_halves),
-    Case("pytorch", "torchao scales in a kernel's order", "their order is a kernel's", kernel_order, "listed only"),
+    Case("pytorch", "torchao MXTensor and NVFP4Tensor, scales in tiles", "torchao", tiled),
 )

@@ -116,7 +116,8 @@ def table():
         "for each row and hold codes and values against the library that is named, to the bit.",
     ]
     for name, cases in groupby(sorted(CASES, key=lambda case: case.format), key=lambda case: case.format):
-        lines += ["", f"## {name}", "", "| scheme | read | checked against, or why it is listed only |", "| --- | --- | --- |"]
+        lines += ["", f"## {name}", "", "| scheme | read | checked against, or why it is listed only |"]
+        lines += ["| --- | --- | --- |"]
         lines += [f"| {case.scheme} | {case.read} | {case.oracle} |" for case in cases]
     return "\n".join(lines) + "\n"
 

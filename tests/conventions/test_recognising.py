@@ -210,6 +210,9 @@ def test_columns_of_compressed_tensors_take_the_scale_that_their_index_names():
         config = {"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": weights}}}
         np.testing.assert_array_equal(values(claimed(config, **named(tensors))["fc.weight_packed"]), expected)
     np.testing.assert_array_equal(values(claimed(**named(tensors))["fc.weight_packed"]), expected)
+    never_filled = named({**tensors, "weight_g_idx": np.full_like(index, -1)})
+    in_order = codes.astype(np.float16) * np.repeat(tensors["weight_scale"], 32, axis=1)
+    np.testing.assert_array_equal(values(claimed(**never_filled)["fc.weight_packed"]), in_order)
 
 
 @pytest.mark.parametrize("bits", range(1, 9))

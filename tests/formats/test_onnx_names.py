@@ -224,3 +224,13 @@ def test_scales_of_activations_belong_to_the_layer_that_makes_or_reads_them(tmp_
     record = opened(tmp_path, model(nodes, constants))
     assert place(record, "is") == ("body.conv", "input_scale")
     assert place(record, "os") == ("body.conv", "output_scale")
+
+
+def test_a_layer_of_nothing_but_a_scale_names_its_operator(tmp_path):
+    nodes = [
+        helper.make_node("Mul", ["x", "x"], ["m"], name="node_Mul"),
+        helper.make_node("QuantizeLinear", ["m", "os"], ["y"]),
+    ]
+    record = opened(tmp_path, model(nodes, [constant("os", 1)]))
+    assert place(record, "os") == ("node_Mul", "output_scale")
+    assert record.layers["node_Mul"].op_type == "Mul"

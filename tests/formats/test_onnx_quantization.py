@@ -397,7 +397,7 @@ def dynamic_product(extra, parts, outputs=("p",)):
 def test_the_scale_of_an_integer_product_is_found_downstream(tmp_path, extra, shape):
     parts = [scales(*shape), constant("other", 0.125)]
     entry = tensor(opened(tmp_path, dynamic_product(extra, parts)), "w")
-    assert (entry.note, entry.quant.scale_origin) == ("", "derived")
+    assert (entry.note, entry.quant.scale_origin) == ("", "explicit")
     assert entry.quant.axis == (1 if 5 in shape else None)
     expected = (codes(entry).astype(np.float32) - 2) * onnx.numpy_helper.to_array(parts[0])
     np.testing.assert_array_equal(dequantized(entry), expected)
@@ -415,6 +415,49 @@ def test_the_scale_of_the_input_is_not_taken_for_that_of_the_weight(tmp_path):
     entry = tensor(opened(tmp_path, model(nodes, parts)), "w")
     assert (entry.quant.axis, entry.note) == (0, "")
     np.testing.assert_array_equal(entry.quant.scale.reshape(-1), onnx.numpy_helper.to_array(parts[-1]).reshape(-1))
+
+
+def test_the_scale_of_an_integer_product_stands_beside_its_weight(tmp_path):
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["xq", "xs", "xz"]),
+        helper.make_node("MatMulInteger", ["xq", "w", "xz"], ["p"], name="/fc/MatMul_quant"),
+        helper.make_node("Cast", ["p"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["xs", "s"], ["m"], name="/fc/MatMul_quant_scales_mul"),
+        helper.make_node("Mul", ["f", "m"], ["y"]),
+    ]
+    index = opened(tmp_path, model(nodes, [integers("int8", (4, 5)), scales(5)]))
+    weight, scale = tensor(index, "w"), tensor(index, "s")
+    assert (scale.layer, scale.role) == (weight.layer, "weight_scale")
+
+
+def test_the_scale_is_found_behind_a_bias_that_is_added_to_the_integers(tmp_path):
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["xq", "xs", "xz"]),
+        helper.make_node("ConvInteger", ["xq", "w", "xz"], ["p"]),
+        helper.make_node("Mul", ["xs", "s"], ["m"]),
+        helper.make_node("Div", ["bias", "m"], ["steps"]),
+        helper.make_node("Cast", ["steps"], ["whole"], to=TensorProto.INT32),
+        helper.make_node("Add", ["p", "whole"], ["q"]),
+        helper.make_node("Cast", ["q"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["f", "m"], ["y"]),
+    ]
+    parts = [constant("bias", 0.5), integers("int8", (4, 2, 3, 3)), scales()]
+    entry = tensor(opened(tmp_path, model(nodes, parts)), "w")
+    assert (entry.quant.scale_origin, entry.note) == ("explicit", "")
+    np.testing.assert_array_equal(entry.quant.scale.reshape(-1), onnx.numpy_helper.to_array(parts[-1]).reshape(-1))
+
+
+def test_a_factor_behind_a_later_sum_is_no_scale(tmp_path):
+    nodes = [
+        helper.make_node("MatMulInteger", ["x", "w"], ["p"]),
+        helper.make_node("Cast", ["p"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["f", "x2"], ["g"]),
+        helper.make_node("Add", ["g", "bias"], ["h"]),
+        helper.make_node("Mul", ["h", "s"], ["y"]),
+    ]
+    parts = [constant("bias", 0.5), integers("int8", (3, 5)), scales()]
+    entry = tensor(opened(tmp_path, model(nodes, parts, inputs=["x", "x2"])), "w")
+    assert entry.quant.scale_origin == "runtime"
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,8 @@ OTHERS = {
     "model.zip": (zipped(), "zip archive"),
     "model.onnx.gz": (gzip.compress(b"model"), "gzip"),
     "model.pte": (b"\x1c\0\0\0ET12" + bytes(60), "ExecuTorch"),
+    "model.ptl.ff": (b"$\0\0\0PTMF" + bytes(60), "PyTorch Mobile"),
+    "checkpoint.ort": (b"\x14\0\0\0ODTC" + bytes(60), "training checkpoint"),
     "page.gguf": (b"  <!DOCTYPE HTML>", "web page"),
     "pointer.safetensors": (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     "empty.tflite": (b"", "empty"),

@@ -57,6 +57,15 @@ def test_a_state_dict_keeps_its_names_and_order(tmp_path, is_zip):
     assert record.notes == ()
 
 
+def test_the_parameters_of_a_quantized_linear_of_torch_1_belong_to_it(tmp_path):
+    weight = torch.ones(2, 3)
+    record = saved(tmp_path, {"fc.scale": torch.ones(()), "fc._packed_params.weight": weight})
+    assert [(tensor.name, tensor.layer, tensor.role) for tensor in record.tensors] == [
+        ("fc.scale", "fc", "scale"),
+        ("fc._packed_params.weight", "fc", "weight"),
+    ]
+
+
 @pytest.mark.parametrize("key", ["state_dict", "model", "net", "model_state_dict", "module"])
 def test_a_checkpoint_shows_its_model_and_tells_what_is_left_out(tmp_path, key):
     net = Block()

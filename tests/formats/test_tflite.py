@@ -54,12 +54,46 @@ def test_a_layer_is_called_by_its_weight_and_roles_come_from_the_operator(opened
     ops = [Op("CONV_2D", [0, 1, 2], [3]), Op("DEPTHWISE_CONV_2D", [3, 4, -1], [5]), Op("FULLY_CONNECTED", [5, 6], [7])]
     index = opened(file_of((tensors, ops)))
     assert index["layers"] == {
-        "net/conv2d/Conv2D": {"weight": "net/conv2d/Conv2D", "bias": "net/re_lu/Relu;net/conv2d/BiasAdd"},
-        "net/dw/depthwise": {"weight": "net/bn/FusedBatchNormV3;net/dw/depthwise;net/dw/BiasAdd"},
+        "net/conv2d": {"weight": "net/conv2d/Conv2D", "bias": "net/re_lu/Relu;net/conv2d/BiasAdd"},
+        "net/dw": {"weight": "net/bn/FusedBatchNormV3;net/dw/depthwise;net/dw/BiasAdd"},
         "net/logits": {"weight": "net/logits/weights/read"},
     }
     assert [layer.op_type for layer in index.layers.values()] == ["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"]
     assert index.tensors["net/conv2d/Conv2D"].shape == (4, 3, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("conv2d_3/Kernel", "conv2d_3"),
+        ("net/conv2d_3/Conv2D_dequantize", "net/conv2d_3"),
+        ("net/conv2d_3/Conv2D1_dequantize", "net/conv2d_3"),
+        ("net/bn/FusedBatchNormV3;net/conv2d_3/Conv2D;net/conv2d_4/Conv2D", "net/conv2d_3"),
+        ("net/layer1/kernel", "net/layer1"),
+        ("net/act/Relu;net/bn/batchnorm/add_1;net/conv2d_1/convolution;net/bn/batchnorm/sub", "net/conv2d_1"),
+        ("net/bn/batchnorm/add_1;net/sep_2/separable_conv2d", "net/sep_2"),
+        ("/Conv2D", "/Conv2D"),
+    ],
+)
+def test_a_layer_is_the_module_that_the_operator_stands_in(opened, name, layer):
+    tensors = [computed("x", 1, 8, 8, 3), zeros(name, 4, 3, 3, 3), computed("y", 1, 8, 8, 4)]
+    index = opened(file_of((tensors, [Op("CONV_2D", [0, 1, -1], [2])])))
+    assert index["layers"] == {layer: {"weight": name}}
+
+
+def test_two_operators_of_one_module_are_two_layers(opened):
+    tensors = [
+        computed("x", 1, 8, 8, 3),
+        zeros("net/sep/depthwise", 1, 3, 3, 3),
+        computed("y", 1, 8, 8, 3),
+        zeros("net/sep/Conv2D", 4, 1, 1, 3),
+        computed("z", 1, 8, 8, 4),
+    ]
+    index = opened(file_of((tensors, [Op("DEPTHWISE_CONV_2D", [0, 1, -1], [2]), Op("CONV_2D", [2, 3, -1], [4])])))
+    assert index["layers"] == {
+        "net/sep": {"weight": "net/sep/depthwise"},
+        "net/sep/Conv2D": {"weight": "net/sep/Conv2D"},
+    }
 
 
 def test_a_weight_without_a_path_takes_the_name_of_what_the_operator_gives(opened):
@@ -85,8 +119,8 @@ def test_weights_are_found_behind_what_dequantizes_them(opened):
         computed("y", 1, 2),
     ]
     index = opened(file_of((tensors, [Op("DEQUANTIZE", [1], [2]), Op("FULLY_CONNECTED", [0, 2], [3])])))
-    assert index["layers"] == {"net/fc/MatMul": {"weight": "net/fc/MatMul"}}
-    assert index.layers["net/fc/MatMul"].op_type == "FULLY_CONNECTED"
+    assert index["layers"] == {"net/fc": {"weight": "net/fc/MatMul"}}
+    assert index.layers["net/fc"].op_type == "FULLY_CONNECTED"
 
 
 def test_every_graph_is_read_and_shared_bytes_are_counted_once(opened):
@@ -96,7 +130,7 @@ def test_every_graph_is_read_and_shared_bytes_are_counted_once(opened):
     model.subgraphs[1].name = "decode"
     model.subgraphs[1].tensors[1].buffer = model.subgraphs[0].tensors[1].buffer
     index = opened(packed(model))
-    assert list(index.layers) == ["a/fc/MatMul", "decode/a/fc/MatMul"]
+    assert list(index.layers) == ["a/fc", "decode/a/fc"]
     assert index.tensors["a/fc/MatMul"].alias_of is None
     assert index.tensors["a/fc/MatMul (2)"].alias_of == "a/fc/MatMul"
     assert index.metadata["graphs"] == "2"

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import resource
 import signal
 from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 import quantwidget as qw
+from quantwidget.manifest import manifest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 INPUTS = 10_000
 SECONDS = 2
 MEMORY = 256 << 20
 LARGEST_READ = 1 << 20
+EVERY = 20
+"""Of so many inputs one is also looked at as the page does."""
+
+PEAK, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def opens_or_says_why(path: Path) -> None:
@@ -30,6 +37,22 @@ def opens_or_says_why(path: Path) -> None:
             if tensor.is_readable and tensor.size <= LARGEST_READ:
                 with contextlib.suppress(qw.ModelError):
                     assert tensor.values().shape == tensor.shape
+
+
+def shows_or_says_why(path: Path) -> None:
+    """Ask for all that a page asks for: the manifest as JSON, a piece of each tensor, its distribution, its codes."""
+    with contextlib.suppress(qw.ModelError):
+        index = qw.open_model(path)
+        json.dumps(asdict(manifest_of(index, version="", revision=1)), allow_nan=False)
+        "".join([*index.notes, *index.tensors, *(tensor.note for tensor in index.tensors.values())]).encode()
+        for tensor in index.tensors.values():
+            with contextlib.suppress(qw.ModelError):
+                next(tensor.chunks(7), None)
+            if tensor.is_readable and tensor.size <= LARGEST_READ:
+                with contextlib.suppress(qw.ModelError):
+                    assert tensor.sketch().statistics.count == tensor.size
+                with contextlib.suppress(qw.ModelError):
+                    assert tensor.codes().shape == tensor.shape
 
 
 def changed(content: bytes, rng: np.random.Generator) -> bytes:
@@ -57,11 +80,15 @@ def changed(content: bytes, rng: np.random.Generator) -> bytes:
 def fuzz(path: Path, content: bytes, *, seed: int, inputs: int = INPUTS) -> None:
     """Open ``inputs`` changed versions of a valid file: no crash, no hang, no memory beyond `MEMORY`."""
     rng = np.random.default_rng(seed)
+    _forget_peak()
     before = _most_memory()
     for number in range(inputs):
         path.write_bytes(changed(content, rng))
         with _at_most(SECONDS, f"input {number} of seed {seed}"):
             opens_or_says_why(path)
+        if number % EVERY == 0:
+            with _at_most(SECONDS, f"showing input {number} of seed {seed}"):
+                shows_or_says_why(path)
     assert _most_memory() - before < MEMORY
 
 
@@ -73,7 +100,17 @@ def truncate(path: Path, content: bytes, step: int = 64) -> None:
             opens_or_says_why(path)
 
 
+def _forget_peak() -> None:
+    """Let the peak start anew where the system can: what other tests took before would hide what these take."""
+    with contextlib.suppress(OSError):
+        RESET.write_text("5")
+
+
 def _most_memory() -> int:
+    with contextlib.suppress(OSError):
+        for line in PEAK.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

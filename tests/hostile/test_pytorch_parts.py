@@ -82,6 +82,7 @@ def test_places_outside_a_sparse_tensor_are_refused_when_it_is_read(tmp_path, od
     "odd",
     [
         wrapper("Int8Tensor", [CODES_2X2]),
+        wrapper("Int8Tensor", [CODES_2X2, ("scale", CODES_2X2[1])]),
         wrapper("Int8Tensor", [SCALE]),
         wrapper("Int8Tensor", [CODES_2X2, SCALE, ("block_size", tuple_of(number(0), number(0)))]),
         wrapper("Int8Tensor", [CODES_2X2, SCALE, ("block_size", tuple_of(number(1), number(1)))]),

@@ -237,6 +237,9 @@ def test_a_group_that_is_not_there_is_refused_when_values_are_asked_for(tmp_path
         {"qzeros": torch.zeros(5, 8, dtype=torch.int32)},
         {"qzeros": torch.zeros(4, 3, dtype=torch.int32)}, {"qzeros": None}, {"qzeros": torch.zeros(4, 8)},
         {"qzeros": torch.zeros(32, dtype=torch.int32)}, {"g_idx": torch.zeros(0, dtype=torch.int32)},
+        {"g_idx": torch.zeros(4, 32, dtype=torch.int32)}, {"g_idx": torch.zeros(128, 1, dtype=torch.int32)},
+        {"g_idx": torch.zeros(128)}, {"scales": torch.ones(4, 64, dtype=torch.int32)},
+        {"scales": torch.ones(4, 64, dtype=torch.complex64)}, {"scales": torch.ones(4, 64, dtype=torch.bool)},
     ],
 )  # fmt: skip
 def test_parts_that_do_not_fit_leave_the_weight_listed(tmp_path, changes):

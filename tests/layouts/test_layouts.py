@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantwidget.dtypes import DTYPES
-from quantwidget.layouts import Computed, Cropped, PackedWords, Permuted, Reshaped, constant
+from quantwidget.layouts import Computed, Cropped, PackedWords, Permuted, Reshaped, constant, tiled
 from quantwidget.sources import HeldBytes
 from quantwidget.storage import Storage
 
@@ -151,3 +151,20 @@ def test_a_short_region_of_a_long_row_reads_few_words():
     words = Storage(Watched(bytes(40_000)), DTYPES["uint32"], (10, 1000))
     PackedWords(words, DTYPES["uint3"], (10, 10_000)).read((slice(4, 5), slice(5000, 5003)))
     assert max(reads) <= 16
+
+
+@given(st.integers(1, 300), st.integers(1, 9), st.integers(0, 999))
+def test_scales_in_tiles_read_as_the_matrix(rows, columns, seed):
+    rng = np.random.default_rng(seed)
+    matrix = rng.integers(0, 256, (rows, columns), dtype=np.uint8)
+    down, across = -(-rows // 128), -(-columns // 4)
+    stored = np.zeros((down, across, 32, 4, 4), np.uint8)
+    for row, column in np.ndindex(rows, columns):
+        stored[row // 128, column // 4, row % 32, row % 128 // 32, column % 4] = matrix[row, column]
+    assert_reads_as(tiled(held(stored.reshape(32 * down, 16 * across)), (rows, columns)), matrix, rng)
+
+
+@pytest.mark.parametrize("shape", [(129, 4), (128, 5), (0, 4), (128,), (1, 128, 4), ()])
+def test_tiles_that_do_not_hold_the_matrix_are_refused(shape):
+    with pytest.raises(ValueError, match="are not the tiles of"):
+        tiled(held(np.zeros((32, 16), np.uint8)), shape)

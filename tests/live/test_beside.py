@@ -59,7 +59,7 @@ SHAPES = [
     ((6, 6), (6,), (1, 6)),
     ((4, 6), (4, 1), (1, 6)),
     ((4, 6), (4, 3), (1, 2)),
-    ((5, 7), (2, 3), (3, 3)),
+    ((6, 9), (2, 3), (3, 3)),
     ((4, 6), (1, 1), (4, 6)),
     ((4, 3, 2, 2), (4,), (1, 3, 2, 2)),
     ((6,), (6,), (1,)),
@@ -80,6 +80,9 @@ def test_the_shape_of_the_scale_tells_the_blocks(shape, scales, block_shape):
 
 OTHERS = {
     "a scale that does not fit": {"q_weight": codes(4, 6), "weight_scale": np.ones(5)},
+    "blocks that do not divide the tensor": {"q_weight": codes(64, 128), "weight_scale": np.ones((64, 3))},
+    "words that hold several codes": {"qweight": codes(4, 6, dtype=np.int32), "weight_scale": np.ones(6)},
+    "whole numbers, not said to be codes": {"weight": codes(4, 6, dtype=np.int32), "weight_scale": np.ones(4)},
     "a scale of integers": {"q_weight": codes(4, 6), "weight_scale": np.ones(4, int)},
     "a zero point that does not fit": {"q_weight": codes(4, 6), "weight_scale": 1.0, "weight_zero_point": codes(5)},
     "a float weight beside the scale of a norm": {"weight": np.ones((4, 6)), "scale": np.ones(4)},
@@ -95,11 +98,12 @@ def test_what_only_looks_alike_is_left_as_it_is(name):
     assert not qw.open_model(OTHERS[name]).is_quantized
 
 
-def test_wide_integers_are_codes_only_beside_a_scale_named_after_them():
+@pytest.mark.parametrize(("name", "role"), [("q_bias", "bias"), ("bias", "bias"), ("weight_q", "weight")])
+def test_wide_integers_are_codes_where_their_name_or_that_of_a_bias_says_so(name, role):
     array = codes(4, dtype=np.int32)
-    index = qw.open_model({"fc": {"q_bias": array, "bias_scale": 0.5}})
-    found = index.tensors["fc.q_bias"]
-    assert (found.role, found.quant.code_dtype) == ("bias", "int32")
+    index = qw.open_model({"fc": {name: array, f"{role}_scale": 0.5}})
+    found = index.tensors[f"fc.{name}"]
+    assert (found.role, found.quant.code_dtype) == (role, "int32")
     np.testing.assert_array_equal(found.values(), (array.astype(np.float32) / 2))
 
 

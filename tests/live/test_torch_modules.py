@@ -321,6 +321,22 @@ def test_nothing_is_run_and_nothing_changes():
     assert net.fc.weight.grad is None
 
 
+def test_a_quantized_conv1d_has_the_three_dimensions_that_it_has_in_torch():
+    net = nn.Sequential(nn.Conv1d(3, 4, 5), nn.ConvTranspose1d(4, 2, 3))
+    net.qconfig = quantization.default_qconfig
+    prepared = quantization.prepare(nn.Sequential(quantization.QuantStub(), net).eval())
+    prepared[1].qconfig = prepared.qconfig = quantization.default_qconfig
+    prepared(torch.randn(2, 3, 20))
+    converted = quantization.convert(prepared)
+    for model in (converted, torch.jit.script(converted)):
+        index = qw.open_model(model)
+        for place in (0, 1):
+            weight, found = converted[1][place].weight(), index.tensors[f"1.{place}.weight"]
+            assert found.shape == tuple(weight.shape)
+            np.testing.assert_array_equal(found.codes(), weight.int_repr().numpy())
+            np.testing.assert_array_equal(found.values(), weight.dequantize().numpy())
+
+
 def test_a_module_with_a_cycle_opens():
     net = nn.Linear(3, 2)
     net._modules["again"] = net

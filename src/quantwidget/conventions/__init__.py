@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from quantwidget.claims import numeric
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -75,7 +77,8 @@ def recognise(tensors: tuple[TensorRecord, ...], config: Mapping[str, Any]) -> t
     claimed: dict[str, TensorRecord] = {}
     for convention in CONVENTIONS:
         found = convention.recognise(free, config)
-        claimed.update(found)
+        for name, record in found.items():
+            claimed[name] = numeric(free[name], record)
         for name in found:
             free.pop(name, None)
     return tuple(claimed.get(tensor.name, tensor) for tensor in tensors)

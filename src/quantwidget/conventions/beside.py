@@ -36,7 +36,11 @@ _OWN_SCALES = ("scale", "scales", "_scale")
 _OWN_ZERO_POINTS = ("zero_point", "zero_points", "_zero_point", "zp")
 
 _NARROW = 16
-"""Bits of codes; wider integers are codes only beside a scale that is named after them, as biases are."""
+"""Bits of codes; see `_may_be_codes` for wider integers."""
+
+_BIASES = {"bias", "biases", "b"}
+_WORDS = {"qweight"}
+"""What GPTQ, AWQ and their like call integers that hold several codes each."""
 
 
 class Beside(NamedTuple):
@@ -65,9 +69,9 @@ def recognise(tensors: Mapping[str, TensorRecord], config: Mapping[str, Any]) ->
     for beside in partners(integers, tensors):
         scale, codes = tensors[beside.scale], tensors[beside.codes]
         zero_point = None if beside.zero_point is None else tensors[beside.zero_point]
-        is_wide = DTYPES[codes.dtype].bits > _NARROW
-        is_own = beside.scale.rpartition(".")[2] in _OWN_SCALES
-        if scale.storage is None or (is_wide and is_own) or (zero_point is not None and zero_point.storage is None):
+        if scale.storage is None or (zero_point is not None and zero_point.storage is None):
+            continue
+        if not _may_be_codes(codes, beside):
             continue
         names = " and ".join(part.rpartition(".")[2] for part in (beside.scale, beside.zero_point) if part is not None)
         try:
@@ -174,6 +178,18 @@ def affine_record(
     )
 
 
+def _may_be_codes(tensor: TensorRecord, beside: Beside) -> bool:
+    """Tell codes from words that hold several codes each, and from numbers that only count something.
+
+    Wide integers are codes where the scale is named after them, and they are a bias or their own name says so.
+    """
+    if DTYPES[tensor.dtype].bits <= _NARROW:
+        return True
+    word = tensor.name.rpartition(".")[2]
+    is_named_after = beside.scale.rpartition(".")[2] not in _OWN_SCALES
+    return is_named_after and word not in _WORDS and (beside.role in _BIASES or says_codes(word))
+
+
 def _is_integer(tensor: TensorRecord) -> bool:
     return tensor.dtype in DTYPES and DTYPES[tensor.dtype].is_integer
 
@@ -192,9 +208,9 @@ def _block_shape(shape: tuple[int, ...], scales: tuple[int, ...], axis: int | No
         if chosen is not None and -len(shape) <= chosen < len(shape) and shape[chosen] == scales[0]:
             return axis_blocks(shape, chosen)
     elif len(scales) == len(shape) and all(scales):
-        block_shape = tuple(-(-length // count) for length, count in zip(shape, scales, strict=True))
-        if scale_shape(shape, block_shape) == scales:
-            return block_shape
+        pairs = list(zip(shape, scales, strict=True))
+        if all(length and length % count == 0 for length, count in pairs):
+            return tuple(length // count for length, count in pairs)
     message = f"a scale of shape {list(scales)} does not fit {list(shape)}"
     raise ValueError(message)
 

@@ -32,6 +32,9 @@ MAX_STATE = 4096
 MAX_STATES = 20_000
 """Such texts that are read."""
 
+MAX_STATE_BYTES = 1 << 23
+"""Bytes of all such texts: weights may name the same bytes."""
+
 _STATE = ".quant_state.bitsandbytes__"
 _KINDS = ("nf4", "fp4")
 _SIDES = ("absmax", "quant_map", "nested_absmax", "nested_quant_map")
@@ -45,15 +48,16 @@ def recognise(tensors: Mapping[str, TensorRecord], config: Mapping[str, Any]) ->
     """See `quantwidget.conventions.Convention.recognise`."""
     del config
     found: dict[str, TensorRecord] = {}
-    states = 0
+    states = nbytes = 0
     for name, record in tensors.items():
         base, mark, kind = name.rpartition(_STATE)
         codes = tensors.get(base)
         if mark and kind in _KINDS and codes is not None:
-            states += 1
+            states, nbytes = states + 1, nbytes + record.nbytes
+            is_read = states <= MAX_STATES and nbytes <= MAX_STATE_BYTES
             sides = {role: tensors[f"{base}.{role}"] for role in _SIDES if f"{base}.{role}" in tensors}
             try:
-                found[base] = _codebook(codes, sides, _state(record, states), kind)
+                found[base] = _codebook(codes, sides, _state(record, is_read=is_read), kind)
             except (ValueError, CorruptModelError) as error:
                 note = f"its parts do not fit: {error}"
                 found[base] = opaque(codes, codes.layer, codes.role, f"bitsandbytes {kind}", note)
@@ -64,9 +68,9 @@ def recognise(tensors: Mapping[str, TensorRecord], config: Mapping[str, Any]) ->
     return found
 
 
-def _state(record: TensorRecord, count: int) -> Mapping[str, Any]:
-    if count > MAX_STATES:
-        message = f"the model states more than {MAX_STATES} of them"
+def _state(record: TensorRecord, *, is_read: bool) -> Mapping[str, Any]:
+    if not is_read:
+        message = f"the model states more than {MAX_STATES} of them, or more than {MAX_STATE_BYTES} bytes"
         raise ValueError(message)
     if record.storage is None or record.dtype != "uint8" or record.storage.size > MAX_STATE:
         message = "its quant_state is no short text"

@@ -25,14 +25,16 @@ from quantwidget.claims import (
 )
 from quantwidget.dtypes import DTYPES
 from quantwidget.errors import CorruptModelError
-from quantwidget.layouts import PackedWords, Permuted
+from quantwidget.layouts import Computed, PackedWords, Permuted
 from quantwidget.quant import QuantScheme
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy.typing as npt
+
     from quantwidget.record import TensorRecord
-    from quantwidget.storage import Elements
+    from quantwidget.storage import Elements, Region
 
 MAX_SHAPES = 10_000
 """Stored shapes that are read, of eight bytes for each dimension; later weights go without."""
@@ -126,7 +128,7 @@ def _integers(
     middle = 1 << (bits - 1)
     codes = PackedWords(words, DTYPES[f"int{bits}"], shape, excess=middle)
     order = sides.get("weight_g_idx") if scheme.is_ordered else None
-    if order is not None and order.shape != (columns,):
+    if order is not None and (order.storage is None or order.shape != (columns,)):
         message = f"{list(order.shape)} group indices do not go with {columns} columns"
         raise ValueError(message)
     quant = QuantScheme(
@@ -138,11 +140,23 @@ def _integers(
         block_shape=block_shape,
         scale_storage=scales,
         zero_point_storage=_zero_points(sides.get("weight_zero_point"), scales.shape, bits),
-        group_index_storage=order.storage if order is not None else None,
+        group_index_storage=_groups(order.storage, block_shape[-1]) if order is not None and order.storage else None,
         scale_origin="explicit" if scheme.is_stated else "assumed",
         source="compressed-tensors pack-quantized",
     )
     return weight(packed, (layer, "weight"), codes, quant, dtype=values_type(scale))
+
+
+def _groups(order: Elements, block: int) -> Elements:
+    """Show the group of each column; an index that names group -1 was never filled in, and columns stay in order."""
+
+    def read(region: Region) -> npt.NDArray[np.generic]:
+        groups = order.read().astype(np.int64)
+        if np.any(groups == -1):
+            groups = np.arange(groups.size) // block
+        return groups[region]
+
+    return Computed(DTYPES["int64"], order.shape, read, order.nbytes)
 
 
 def _width(held: int, scheme: _Scheme, stored: tuple[int, ...] | None, scales: tuple[int, ...]) -> tuple[int, int]:
@@ -168,8 +182,11 @@ def _width(held: int, scheme: _Scheme, stored: tuple[int, ...] | None, scales: t
 
 def _zero_points(record: TensorRecord | None, shape: tuple[int, ...], bits: int) -> Elements | None:
     """Unpack zero points; their rows are packed along the first dimension of a matrix."""
-    if record is None or record.storage is None:
+    if record is None:
         return None
+    if record.storage is None:
+        message = "its zero points cannot be read"
+        raise ValueError(message)
     if record.dtype != "int32":
         return shaped(record, shape, (1,) * len(shape))
     axes = (*range(len(shape) - 2), len(shape) - 1, len(shape) - 2)

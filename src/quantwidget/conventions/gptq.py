@@ -73,6 +73,11 @@ def _weight(
         message = f"{held} words do not hold {inputs} codes of {bits} bits"
         raise ValueError(message)
     is_ordered = index is not None and config.get("desc_act") is not False
+    if (index is None and config.get("desc_act") is True) or (
+        is_ordered and index is not None and (index.storage is None or index.shape != (inputs,))
+    ):
+        message = f"its g_idx does not name the group of each of {inputs} inputs"
+        raise ValueError(message)
     block = _block(inputs, groups, config, is_ordered=is_ordered)
     shape = (outputs, inputs)
     quant = QuantScheme(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from quantwidget.claims import VALUE_TYPES, opaque, powers_of_two, readable, scaled, shaped, side, weight
 from quantwidget.dtypes import DTYPES
-from quantwidget.layouts import PackedWords
+from quantwidget.layouts import PackedWords, tiled
 from quantwidget.quant import QuantScheme
 
 if TYPE_CHECKING:
@@ -127,13 +127,12 @@ def _narrow(subclass: _Subclass, scale: TensorRecord) -> tuple[Elements, QuantSc
     if type(size) is not int or size < 1 or words is None or scales is None or not codes.shape:
         message = "it has no block size"
         raise ValueError(message)
-    if subclass.attributes.get("is_swizzled_scales"):
-        message = "its scales are in the order of a kernel"
-        raise ValueError(message)
     code_dtype, shape = codes.dtype, codes.shape
     if code_dtype == "uint8":
         code_dtype, shape = _FLOAT4, (*shape[:-1], 2 * shape[-1])
         words = PackedWords(words, DTYPES[_FLOAT4], shape)
+    if subclass.attributes.get("is_swizzled_scales"):
+        scales = tiled(scales, (*shape[:-1], -(-shape[-1] // size)))
     levels: tuple[tuple[str, Elements], ...] = ()
     if subclass.kind == "MXTensor":
         scales = powers_of_two(scales)

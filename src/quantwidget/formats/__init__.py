@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -71,7 +72,7 @@ def open_record(path: Path, *, name: str | None = None) -> ModelRecord:
     UnsupportedFormatError, CorruptModelError
         With a sentence that says what is wrong with the file and what to do.
     """
-    if not path.exists():
+    if not _exists(path):
         message = f"there is no file {path}"
         raise FileNotFoundError(message)
     head = b""
@@ -85,7 +86,8 @@ def open_record(path: Path, *, name: str | None = None) -> ModelRecord:
         message = f"{path} is not a file"
         raise UnsupportedFormatError(message)
     for candidate in FORMATS:
-        if name == candidate.NAME or (name is None and candidate.matches(path, head)):
+        is_meant = candidate.matches(path, head) if name is None or path.is_dir() else name == candidate.NAME
+        if is_meant and name in {None, candidate.NAME}:
             return candidate.open_file(path)
     if path.is_dir():
         message = f"{path} is a folder without a model that quantwidget reads as a whole: name the model file in it"
@@ -100,3 +102,12 @@ def open_record(path: Path, *, name: str | None = None) -> ModelRecord:
         else f"{path.name} is not a model file that quantwidget reads ({known})"
     )
     raise UnsupportedFormatError(message)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise

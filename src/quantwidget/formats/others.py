@@ -23,6 +23,8 @@ _BY_MAGIC = (
     (0, b"\x28\xb5\x2f\xfd", "is compressed with zstd: unpack it first"),
     (0, b"7z\xbc\xaf\x27\x1c", "is a 7z archive: unpack it first"),
     (4, b"ET1", "is an ExecuTorch program, which is not read: open the .pt2 file that it was made from"),
+    (4, b"PTMF", "is a FlatBuffer of PyTorch Mobile, which is not read: open the .ptl file that it was made from"),
+    (4, b"ODTC", "is a training checkpoint of ONNX Runtime, which is not read: open the .onnx file beside it"),
     (0, b"\x80", "is a Python pickle that torch did not write, and pickles are never run: save it in another format"),
 )
 

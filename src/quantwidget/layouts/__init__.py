@@ -6,7 +6,19 @@ A layout knows where the bits of an element are. It knows nothing of files, of s
 from quantwidget.layouts.computed import Computed, constant
 from quantwidget.layouts.packed import PackedWords
 from quantwidget.layouts.sparse import Sparse
+from quantwidget.layouts.tiled import tiled
 from quantwidget.layouts.traversed import Level, traversed
 from quantwidget.layouts.views import Cropped, Permuted, Reshaped
 
-__all__ = ["Computed", "Cropped", "Level", "PackedWords", "Permuted", "Reshaped", "Sparse", "constant", "traversed"]
+__all__ = [
+    "Computed",
+    "Cropped",
+    "Level",
+    "PackedWords",
+    "Permuted",
+    "Reshaped",
+    "Sparse",
+    "constant",
+    "tiled",
+    "traversed",
+]

@@ -48,7 +48,8 @@ class Computed:
         if region is None:
             region = tuple(slice(0, length) for length in self.shape)
         lengths = tuple(part.stop - part.start for part in region)
-        return np.ascontiguousarray(self.compute(region), self.dtype.numpy).reshape(lengths)
+        with np.errstate(all="ignore"):  # numbers of a file may be anything: what is computed from them then says so
+            return np.ascontiguousarray(self.compute(region), self.dtype.numpy).reshape(lengths)
 
     def regions(self, limit: int) -> Iterator[Region]:
         """Cut in C order; see `Elements.regions`."""

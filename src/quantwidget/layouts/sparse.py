@@ -85,6 +85,8 @@ class Sparse:
         if not dense.size:
             return dense
         places, values = self._sorted
+        if not values.size:
+            return dense
         strides = c_strides(self.shape)
         first = sum(start * stride for start, stride in zip(starts, strides, strict=True))
         last = first + sum((length - 1) * stride for length, stride in zip(lengths, strides, strict=True))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantwidget.storage import c_strides, regions
+from quantwidget.storage import c_strides, regions, strided
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,8 +170,7 @@ class Reshaped(_View):
         start = sum(part.start * stride for part, stride in zip(region, strides, strict=True))
         stop = start + sum((length - 1) * stride for length, stride in zip(lengths, strides, strict=True)) + 1
         flat = self.elements.read((slice(start, stop),))
-        seen = np.lib.stride_tricks.as_strided(flat, lengths, tuple(stride * flat.itemsize for stride in strides))
-        return np.ascontiguousarray(seen).reshape(lengths)
+        return strided(flat, lengths, strides)
 
     def regions(self, limit: int) -> Iterator[Region]:
         """Cut in C order; see `Elements.regions`."""

@@ -2,8 +2,8 @@
 
 Nothing is copied when a model is opened, and its numbers are read when they are asked for: a model that trains on
 shows the numbers that it has then. Objects are looked at and never changed, called or run; what is theirs to answer
-(``parameters()``, ``__array__``, ``__tensor_flatten__``, ``__quantwidget_tensors__``) is asked. torch is never imported
-here: an object of torch means that it is imported already.
+(``parameters()``, ``__array__``, ``__tensor_flatten__``, ``as_dict``, ``__quantwidget_tensors__``) is asked. torch is
+never imported here: an object of torch means that it is imported already.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from quantwidget.live import (
     arrays,
+    bitsandbytes,
     hooks,
     mappings,
     objects,
@@ -34,6 +35,7 @@ KINDS: tuple[Kind, ...] = (
     hooks,
     subclasses,
     sparse,
+    bitsandbytes,
     torch_tensors,
     torch_modules,
     packed,

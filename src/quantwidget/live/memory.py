@@ -58,8 +58,9 @@ class Memory:
         array = self.get()
         check_shape(tuple(array.shape), self.shape)
         start, stop = offset // self.itemsize, -(-(offset + nbytes) // self.itemsize)
-        content = self.flat(array, start, stop)
-        return content[offset - start * self.itemsize :][:nbytes]
+        content = self.flat(array, start, stop)[offset - start * self.itemsize :][:nbytes]
+        content.flags.writeable = False  # it may be the model's own memory
+        return content
 
 
 def check_shape(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:

@@ -22,6 +22,9 @@ FORMAT = "state dict"
 _CELL = ".CellParamsBase"
 _CONFIGURATION = {"int16", "int32", "int64"}
 _LINEAR = "quantized.LinearPackedParams"
+_CONV2D_DIMENSIONS = 4
+_ADDED = 2
+"""The dimension of length 1 that torch adds to the weight of a Conv1d, which it runs as a Conv2d."""
 
 
 def matches(value: object) -> bool:
@@ -41,9 +44,11 @@ def visit(path: str, get: Get, walk: Walk) -> None:
     gate = gate_of(path)
     if not gate:
         walk.set_class(layer, op_type(holder))
+    is_one_dimensional = walk.model.classes.get(layer, "").endswith("1d")
     for role, tensor, inner in _cell(state, holder) if holder.endswith(_CELL) else _roles(state, holder):
         name = joined(layer, role + gate)
-        walk.model.add(torch_tensors.describe(name, kept(tensor), inner.rpartition(".")[2]))
+        shown = tensor.squeeze(_ADDED) if is_one_dimensional and tensor.ndim == _CONV2D_DIMENSIONS else tensor
+        walk.model.add(torch_tensors.describe(name, kept(shown), inner.rpartition(".")[2]))
 
 
 def _opened(value: Any) -> tuple[Any, str]:  # noqa: ANN401 - torch.ScriptObject

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
 from quantwidget.errors import CorruptModelError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MAX_TEXT = 4096
 """Characters of one name; what comes after them is left out."""
@@ -48,19 +41,3 @@ def text(value: str | bytes, limit: int = MAX_TEXT) -> str:
     if len(value) > limit:
         value = value[:limit]
     return value if isinstance(value, str) else value.decode("utf-8", "replace")
-
-
-@contextmanager
-def collecting_nothing() -> Iterator[None]:
-    """Pause the search for unreachable cycles while a graph is built.
-
-    A big graph sets it off dozens of times, and each time it goes through all that was built so far: that takes longer
-    than everything else together.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from quantwidget.formats.onnx.limits import text
 from quantwidget.formats.onnx.operators import PASSES, Codes, SimulatedCodes, UnscaledCodes, readings
+from quantwidget.formats.onnx.products import scale_afterwards
 from quantwidget.formats.onnx.roles import BIAS, ROLES, input_word
 
 if TYPE_CHECKING:
@@ -116,6 +117,11 @@ class Namer:
                 key = node.input(index)
                 if key is not None and self._graph.constant(key) is not None:
                     sides.setdefault(self._graph.source(key), _Side(node, node.input(data), word))
+            for found in readings(node):
+                if isinstance(found, UnscaledCodes) and self._graph.constant(node.input(found.codes)) is not None:
+                    key = scale_afterwards(self._graph, node, found)
+                    if key is not None:
+                        sides.setdefault(key, _Side(node, node.input(found.codes), "scale"))
         return sides
 
     def _destination(self, constant: Constant) -> Use | None:
@@ -179,7 +185,8 @@ class Namer:
             self._take(constant, place.layer, [f"{place.role}_{side.word}"])
             return
         node, prefix = self._activation(side)
-        self._take(constant, self._layer_of(node), [f"{prefix}_{side.word}"])
+        layer = self._layer_of(node)
+        self._take(constant, layer, [f"{prefix}_{side.word}"], self._op_type(node, layer))
 
     def _activation(self, side: _Side) -> tuple[Node, str]:
         """Find the node whose input or output a scale quantizes."""

@@ -1,7 +1,8 @@
 """Integer products that the graph scales afterwards: finding the scale of a weight downstream.
 
 Patterns: ``quantize_dynamic`` of ONNX Runtime writes ``Mul(Cast(MatMulInteger(x, w)), Mul(x_scale, w_scale))``, where
-``x_scale`` comes from DynamicQuantizeLinear.
+``x_scale`` comes from DynamicQuantizeLinear. A bias may be added to the integers: ``Mul(Cast(Add(ConvInteger(x, w),
+bias)), …)``, where ``bias`` is divided by the same scales when the model runs.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
 
     from quantwidget.dtypes import DType
     from quantwidget.formats.onnx.decoding import Parameters
-    from quantwidget.formats.onnx.graph import Key, Node
+    from quantwidget.formats.onnx.graph import Graph, Key, Node
     from quantwidget.formats.onnx.operators import UnscaledCodes
     from quantwidget.formats.onnx.tensors import StoredTensor
     from quantwidget.quant import ScaleOrigin
     from quantwidget.storage import Elements, Storage
 
 _KEEPING = frozenset({"Cast", "CastLike"})
+_ADDING = frozenset({"Add"})
 _RESHAPING = MOVES - {"Gather", "Slice", "Expand"}
 _MAX_FACTORS = 16
 _MAX_PRODUCTS = 4
@@ -89,22 +91,36 @@ def scaled_floats(parameters: Parameters, key: Key, tensor: StoredTensor, dtype:
     return None
 
 
+def scale_afterwards(graph: Graph, node: Node, found: UnscaledCodes) -> Key | None:
+    """Find the constant that the product of integers is multiplied with first, besides the scale of the other input."""
+    value = node.outputs[0] if node.outputs else None
+    product = None if value is None else _product(graph, value, _KEEPING | _RESHAPING | _ADDING)
+    if product is None:
+        return None
+    input_scale = _input_scale(graph, node, found)
+    constants = [leaf for leaf in _factors(graph, product[1]) if graph.constant(leaf) is not None]
+    scales = [leaf for leaf in constants if leaf != input_scale]
+    return scales[0] if len(scales) == 1 else None
+
+
 def _scale(parameters: Parameters, node: Node, found: UnscaledCodes) -> tuple[Storage | None, ScaleOrigin, str]:
     """Find the constant that the product is multiplied with, where it comes from, and what is to be said about it."""
     value = node.outputs[0] if node.outputs else None
-    input_scale = _input_scale(parameters, node, found)
+    input_scale = _input_scale(parameters.graph, node, found)
     others = 0
-    for _ in range(_MAX_PRODUCTS):
-        product = None if value is None else _product(parameters, value)
+    for number in range(_MAX_PRODUCTS):
+        # What is added before the first factor is multiplied by it too; later it stands for something else.
+        through = _KEEPING | _RESHAPING | (frozenset() if number else _ADDING)
+        product = None if value is None else _product(parameters.graph, value, through)
         if product is None:
             break
         scaled, factor = product
-        leaves = list(_factors(parameters, factor))
+        leaves = list(_factors(parameters.graph, factor))
         weights = [leaf for leaf in leaves if parameters.graph.constant(leaf) is not None and leaf != input_scale]
         others += len(leaves) - len(weights)
         scale = _constant(parameters, weights[0]) if len(weights) == 1 else None
         if scale is not None:
-            return scale, "derived", "" if others else _COMBINED
+            return (scale, "explicit", "") if others else (scale, "derived", _COMBINED)
         if weights:
             return None, "missing", _NOTES["missing"]
         value = scaled.outputs[0] if scaled.outputs else None
@@ -112,23 +128,23 @@ def _scale(parameters: Parameters, node: Node, found: UnscaledCodes) -> tuple[St
     return None, origin, _NOTES[origin]
 
 
-def _product(parameters: Parameters, value: Key) -> tuple[Node, Key] | None:
+def _product(graph: Graph, value: Key, through: frozenset[str]) -> tuple[Node, Key] | None:
     """Find the first Mul after a value, and what it multiplies with."""
-    for use, _ in parameters.graph.reached(value, _KEEPING | _RESHAPING):
+    for use, _ in graph.reached(value, through):
         factor = use.node.input(1 - use.at) if use.node.op == "Mul" and not use.node.domain else None
         if factor is not None:
             return use.node, factor
     return None
 
 
-def _factors(parameters: Parameters, key: Key) -> Iterator[Key]:
+def _factors(graph: Graph, key: Key) -> Iterator[Key]:
     """List the factors that a scale is the product of."""
     waiting = [key]
     for _ in range(_MAX_FACTORS):
         if not waiting:
             return
-        factor = parameters.graph.source(waiting.pop())
-        maker = parameters.graph.producer(factor)
+        factor = graph.source(waiting.pop())
+        maker = graph.producer(factor)
         inputs = () if maker is None or maker.domain else maker.inputs
         if maker is not None and maker.op == "Mul" and inputs:
             waiting += [made for made in inputs if made is not None]
@@ -138,11 +154,11 @@ def _factors(parameters: Parameters, key: Key) -> Iterator[Key]:
             yield factor
 
 
-def _input_scale(parameters: Parameters, node: Node, found: UnscaledCodes) -> Key | None:
+def _input_scale(graph: Graph, node: Node, found: UnscaledCodes) -> Key | None:
     """Find the scale that the other input was quantized with."""
-    maker = parameters.graph.producer(node.input(found.other))
+    maker = graph.producer(node.input(found.other))
     key = maker.input(1) if maker is not None and maker.op == "QuantizeLinear" else None
-    return None if key is None else parameters.graph.source(key)
+    return None if key is None else graph.source(key)
 
 
 def _constant(parameters: Parameters, key: Key | None) -> Storage | None:

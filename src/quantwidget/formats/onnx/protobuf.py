@@ -155,6 +155,8 @@ def slim(read: Read, nbytes: int) -> SlimModel:
 
 
 def _varint_bytes(number: int) -> bytes:
+    if number < _CONTINUES:
+        return bytes((number,))
     content = bytearray()
     while number >= _CONTINUES:
         content.append(number & 0x7F | _CONTINUES)

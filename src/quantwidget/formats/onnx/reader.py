@@ -13,7 +13,7 @@ from quantwidget.errors import CorruptModelError, UnsupportedFormatError
 from quantwidget.formats.onnx import NAME, ORT_FORMAT
 from quantwidget.formats.onnx.external import ExternalFiles
 from quantwidget.formats.onnx.graph import Graph
-from quantwidget.formats.onnx.limits import Budget, collecting_nothing, text
+from quantwidget.formats.onnx.limits import Budget, text
 from quantwidget.formats.onnx.names import Namer, Place
 from quantwidget.formats.onnx.protobuf import SlimModel, slim
 from quantwidget.formats.onnx.quantization import Quantizer
@@ -109,7 +109,6 @@ def _held(content: bytes, path: Path | None) -> ModelRecord:
     return _read(HeldBytes(content), skeleton, path)
 
 
-@collecting_nothing()
 def _read(source: ByteSource, skeleton: SlimModel, path: Path | None) -> ModelRecord:
     model = ModelProto.FromString(skeleton.content)
     if not model.HasField("graph"):

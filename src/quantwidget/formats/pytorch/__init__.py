@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from quantwidget.configuration import Configuration, read_configuration
@@ -20,7 +18,7 @@ from quantwidget.record import ModelRecord
 from quantwidget.sources import ModelFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     from quantwidget.formats.pytorch.inert import Name
@@ -68,8 +66,7 @@ def open_file(path: Path) -> ModelRecord:
     file = ModelFile(path)
     head = file.view(0, min(file.nbytes, 512)).tobytes()
     try:
-        with _uncollected():
-            return _read(file, head)
+        return _read(file, head)
     except ModelError as error:
         message = f"{path.name}: {error}"
         raise type(error)(message) from error
@@ -85,18 +82,6 @@ def _read(file: ModelFile, head: bytes) -> ModelRecord:
     if head.startswith(_PICKLE):
         return _read_stream(LegacyStream(file), file.path.parent)
     raise UnsupportedFormatError(_what_else(head))
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the garbage collector from walking the growing tree again and again: nothing in it is garbage yet."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 class _Folder:

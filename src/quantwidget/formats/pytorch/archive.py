@@ -31,8 +31,8 @@ MAX_DEFLATED_PICKLE = 32 << 20
 MAX_TEXT = 64
 """Longest entry, in bytes, that is taken as a word."""
 
-MAX_HELD = 256 << 20
-"""Inflated bytes that are held at once, unless the last entry alone takes more."""
+MAX_HELD = 128 << 20
+"""Inflated bytes that are held at once."""
 
 _END = struct.Struct("<4s4H2IH")
 _END_SIGNATURE = b"PK\x05\x06"
@@ -260,7 +260,7 @@ class DeflatedEntry:
         """Look at a range of the inflated bytes; see `quantwidget.sources.ByteSource.view`."""
         held = self._held
         content = held.pop(self._packed, None) or InflatedBytes(self._packed, self._nbytes)
-        while held and sum(other.nbytes for other in held.values()) + self._nbytes > MAX_HELD:
+        while held and sum(other.nbytes_held for other in held.values()) + content.nbytes_held > MAX_HELD:
             held.pop(next(iter(held)), None)
         held[self._packed] = content
         return content.view(offset, nbytes)

@@ -49,6 +49,7 @@ _SINGLE = {(), (1,)}
 _MOST_TRAINING_NOTES = 16
 _TREES = (dict, list, tuple, Call)
 PARALLEL = "module."
+_PACKED = "_packed_params"
 _COMPILED = ("_orig_mod.", "_fsdp_wrapped_module.")
 
 
@@ -249,9 +250,9 @@ def _is_for_training(key: object, node: object) -> bool:
 
 
 def shown_path(name: str, *, is_parallel: bool) -> str:
-    """Leave out of a path what wrappers for parallel or compiled modules add to it."""
+    """Leave out of a path what wrappers for parallel, compiled or quantized modules add to it."""
     while is_parallel and name.startswith(PARALLEL):
         name = name.removeprefix(PARALLEL)
     for part in _COMPILED:
         name = name.replace(part, "")
-    return name
+    return ".".join(part for part in name.split(".") if part != _PACKED) if _PACKED in name else name

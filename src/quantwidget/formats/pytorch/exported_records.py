@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from quantwidget.formats.pytorch.exported_schemes import Dequantized, dequantized, simulated
@@ -55,7 +56,8 @@ def records_of(tensors: Mapping[str, Tensor], graph: Graph | None, prefix: str) 
         shown = found.get(name)
         notes = [tensor.note, shown.note if shown is not None else ""]
         if is_used is False:
-            notes.append(UNUSED)
+            # Every batch normalisation keeps a counter that no inference reads.
+            notes.append(UNUSED if math.prod(tensor.shape) > 1 else "")
             role = f"{role} (not used)" if (layer, role) in taken else role
         elif graph is not None and (quantizer := simulated(graph, name)):
             notes.append(f"quantized when the program runs ({quantizer}): the file stores floats")

@@ -15,7 +15,7 @@ import numpy as np
 from quantwidget.dtypes import DTYPES
 from quantwidget.formats.pytorch.inert import Call, Name, arguments
 from quantwidget.formats.pytorch.views import sizes
-from quantwidget.layouts import Computed, PackedWords, Permuted, constant
+from quantwidget.layouts import Computed, PackedWords, Permuted, constant, tiled
 from quantwidget.quant import QuantScheme, scale_shape
 from quantwidget.storage import Storage
 
@@ -80,8 +80,8 @@ class Wrapper:
         ValueError, TypeError, LookupError
             The class keeps its codes in an order that is not known, or the fields do not fit together.
         """
-        if self.facts.get("is_swizzled_scales") or self.facts.get("transposed"):
-            message = "its codes or scales lie in the order that a kernel wants"
+        if self.facts.get("transposed"):
+            message = "its codes lie in the order that a kernel wants"
             raise ValueError(message)
         if self.name in _PLAIN_CODES:
             return self._affine()
@@ -127,7 +127,10 @@ class Wrapper:
             message = f"its blocks do not fit shape {list(self.shape)}"
             raise ValueError(message)
         block_shape = (*(1 for _ in self.shape[:-1]), block)
-        scheme = self._scheme(codes, self.parts["scale"], block_shape)
+        scales = self.parts["scale"]
+        if self.facts.get("is_swizzled_scales"):
+            scales = tiled(scales, scale_shape(self.shape, block_shape))
+        scheme = self._scheme(codes, scales, block_shape)
         whole, scale = self.parts.get("per_tensor_scale"), scheme.scale_storage
         if whole is None or scale is None:
             return codes, scheme
@@ -148,6 +151,9 @@ class Wrapper:
     def _scheme(self, codes: Elements, scale: Elements, block_shape: tuple[int, ...]) -> QuantScheme:
         if codes.shape != self.shape or not (codes.dtype.is_integer or codes.dtype.kind == "float"):
             message = f"{list(codes.shape)} of {codes.dtype.name} are no codes for shape {list(self.shape)}"
+            raise ValueError(message)
+        if scale.dtype.kind != "float":
+            message = f"its scale is {scale.dtype.name}"
             raise ValueError(message)
         code_min, code_max = codes.dtype.code_range if codes.dtype.is_integer else (None, None)
         return QuantScheme(

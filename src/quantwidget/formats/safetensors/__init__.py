@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from quantwidget.errors import CorruptModelError, ModelError
@@ -19,7 +17,6 @@ from quantwidget.formats.safetensors.shards import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from quantwidget.record import ModelRecord
@@ -45,27 +42,14 @@ def open_file(path: Path) -> ModelRecord:
         There is no header, or it is damaged; of several files, those that can be read are shown.
     """
     try:
-        with _collector_paused():
-            if path.is_dir():
-                return read_model(path, folder_files(path), NAME)
-            if path.name.lower().endswith(INDEX_ENDING):
-                return read_model(path.parent, indexed_files(path), NAME)
-            return read_model(path.parent, single_file(path), NAME)
+        if path.is_dir():
+            return read_model(path, folder_files(path), NAME)
+        if path.name.lower().endswith(INDEX_ENDING):
+            return read_model(path.parent, indexed_files(path), NAME)
+        return read_model(path.parent, single_file(path), NAME)
     except ModelError as error:
         message = f"{path.name}: {error}"
         raise type(error)(message) from None
     except OSError as error:
         message = f"{path.name} cannot be read: {error.strerror}"
         raise CorruptModelError(message) from None
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Keep Python from looking for cycles among many thousand new records, again and again: none of them is in one."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

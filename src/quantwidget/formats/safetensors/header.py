@@ -64,11 +64,12 @@ _TYPES = {
 
 
 class Header(NamedTuple):
-    """What a header says; ``notes`` are sentences about the whole file."""
+    """What a header of so many bytes says; ``notes`` are sentences about the whole file."""
 
     tensors: tuple[TensorRecord, ...]
     metadata: Mapping[str, str]
     notes: tuple[str, ...]
+    nbytes: int
 
 
 def header_length(head: bytes) -> int | None:
@@ -103,7 +104,7 @@ def read_header(file: ModelFile) -> Header:
             ranges.append((*span, len(tensors)))
         tensors.append(tensor)
     notes += _about_ranges(ranges, tensors, data)
-    return Header(tuple(tensors), _texts(metadata), tuple(notes))
+    return Header(tuple(tensors), _texts(metadata), tuple(notes), start)
 
 
 def _texts(metadata: object) -> dict[str, str]:

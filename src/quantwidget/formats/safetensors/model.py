@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 MAX_TENSORS = 400_000
 """Tensors of all files of a model."""
 
+MAX_HEADERS = 100_000_000
+"""Bytes of the headers of all files of a model."""
+
+MAX_MISSING = 10_000
+"""Tensors that an index names and no file holds, which are listed."""
+
 MAX_METADATA = 64
 """Entries of metadata that are shown."""
 
@@ -68,16 +74,19 @@ def _headers(shards: Shards, notes: list[str]) -> tuple[dict[str, Header], dict[
     """Read every header that can be read; for the others give the reason by name."""
     headers: dict[str, Header] = {}
     broken: dict[str, str] = {}
+    count = nbytes = 0
     for name, file in shards.files.items():
         try:
-            headers[name] = _header(file)
+            header = headers[name] = _header(file)
         except (ModelError, OSError) as error:
             if len(shards.files) == 1 and not shards.places:
                 raise
             broken[name] = str(error)
             notes.append(f"{_shown(name)} is left out: {error}")
-        if sum(len(header.tensors) for header in headers.values()) > MAX_TENSORS:
-            message = f"its files name more than {MAX_TENSORS} tensors, more than any model holds"
+            continue
+        count, nbytes = count + len(header.tensors), nbytes + header.nbytes
+        if count > MAX_TENSORS or nbytes > MAX_HEADERS:
+            message = f"its files name more than {MAX_TENSORS} tensors or take more than {MAX_HEADERS} bytes for it"
             raise CorruptModelError(message)
     if not headers and not shards.places:
         message = "; ".join(notes[-_MOST_NAMED:]) or "it has no files"
@@ -126,7 +135,7 @@ def _tensors(
     if len(found) + len(missing) > MAX_TENSORS:
         message = f"its index names more than {MAX_TENSORS} tensors, more than any model holds"
         raise CorruptModelError(message)
-    for stored in missing:
+    for stored in missing[:MAX_MISSING]:
         file = shards.places[stored]
         name, layer, role = (_shown(part) for part in (stored, *stored.rpartition(".")[::2]))
         why = broken.get(file, f"{_shown(file)} does not hold it")
@@ -178,8 +187,9 @@ def _torchao_scheme(metadata: Mapping[str, str], notes: list[str]) -> dict[str, 
     scheme = {}
     try:
         names = parse_json(metadata[_TORCHAO_NAMES].encode(), "the list of tensor names").value
-        for name in names if isinstance(names, list) else ():
-            if isinstance(name, str) and name in metadata:
+        stated = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+        for name in dict.fromkeys(stated):
+            if name in metadata:
                 scheme[name] = parse_json(metadata[name].encode(), "the metadata of a tensor").value
     except CorruptModelError as error:
         notes.append(f"the metadata of torchao cannot be read: {error}")

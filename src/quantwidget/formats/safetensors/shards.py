@@ -127,7 +127,16 @@ def _opened(folder: Path, names: list[str]) -> dict[str, Path | str]:
     if len(names) > MAX_SHARDS:
         message = f"the model consists of {len(names)} files, more than the limit of {MAX_SHARDS}"
         raise CorruptModelError(message)
-    return {name: _found(folder, name) for name in names}
+    files = {name: _found(folder, name) for name in names}
+    first: dict[tuple[int, int], str] = {}
+    for name, path in files.items():
+        if isinstance(path, str):
+            continue
+        status = path.stat()
+        holder = first.setdefault((status.st_dev, status.st_ino), name)
+        if holder != name:
+            files[name] = f"it is the same file as {_some([holder])}"
+    return files
 
 
 def _found(folder: Path, name: str) -> Path | str:

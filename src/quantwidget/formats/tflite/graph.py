@@ -20,13 +20,15 @@ MAX_OPERATORS = 60_000
 _INT8 = struct.Struct("<b")
 _INT32 = struct.Struct("<i")
 _UINT32 = struct.Struct("<I")
-_VARIABLE_PARTS = ("/read", "/weights", "/depthwise_weights", "/kernel", "/ReadVariableOp", "/resource")
+_VARIABLE_PARTS = ("/read", "/weights", "/depthwise_weights", "/kernel", "/Kernel", "/ReadVariableOp", "/resource")
+_CONVERTED = "_dequantize"
 _OWN_PARTS = {
-    "CONV_2D": "/Conv2D",
-    "DEPTHWISE_CONV_2D": "/depthwise",
-    "FULLY_CONNECTED": "/MatMul",
-    "TRANSPOSE_CONV": "/conv2d_transpose",
+    "CONV_2D": ("/Conv2D", "/convolution", "/separable_conv2d"),
+    "DEPTHWISE_CONV_2D": ("/depthwise",),
+    "FULLY_CONNECTED": ("/MatMul",),
+    "TRANSPOSE_CONV": ("/conv2d_transpose", "/conv_transpose"),
 }
+_DIGITS = "0123456789"
 _MOST_PASSES = 4
 _SCOPE = "/"
 _FUSED = ";"
@@ -77,6 +79,7 @@ class Graph:
     nodes: list[Node]
     outputs: list[int]
     _layers: dict[tuple[str, str], str] = field(default_factory=dict)
+    _taken: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, table: Table, number: int, operators: list[str], buffers: list[Run | str], limit: int) -> Graph:
@@ -148,7 +151,9 @@ class Graph:
             return f"{self.prefix}{self.nodes[at].op} {at}"
         key = name, self.nodes[at].op
         if key not in self._layers:
-            self._layers[key] = self.prefix + _path(*key)
+            path, module = _paths(*key)
+            self._layers[key] = self.prefix + (path if module in self._taken else module)
+            self._taken.add(module)
         return self._layers[key]
 
     @cached_property
@@ -195,11 +200,20 @@ def _role(op: str, index: int) -> str:
     return ROLES.get(op, {}).get(index, f"input_{index}")
 
 
-def _path(name: str, op: str) -> str:
-    """Take from a name that was fused from several the part of the operator, and off it what a variable adds."""
-    parts = name.split(_FUSED)
-    ending = _OWN_PARTS.get(op, "")
-    path = next((part for part in parts if ending and part.endswith(ending)), parts[0])
+def _paths(name: str, op: str) -> tuple[str, str]:
+    """Take from a name that was fused from several the part of the operator, and off it what a variable adds.
+
+    Returns
+    -------
+    tuple of str
+        The operator's own path, and that of the module it stands in: ``"net/conv/Conv2D"`` and ``"net/conv"``. The
+        same one twice where a name does not tell.
+    """
+    parts = [part.removesuffix(_CONVERTED) for part in name.split(_FUSED)]
+    own = _OWN_PARTS.get(op, ())
+    path = next((part for part in parts if part.rstrip(_DIGITS).endswith(own)), parts[0])
     while path.endswith(_VARIABLE_PARTS):
         path = path.rpartition(_SCOPE)[0]
-    return path
+    bare = path.rstrip(_DIGITS)
+    module = next((bare.removesuffix(part) for part in own if bare.endswith(part)), path)
+    return path, module or path

@@ -74,6 +74,7 @@ ROLES: dict[str, dict[int, str]] = {
     "CONV_3D": _AFFINE,
     "FULLY_CONNECTED": _AFFINE,
     "TRANSPOSE_CONV": _TRANSPOSED,
+    "Convolution2DTransposeBias": _AFFINE,
     "CONV_3D_TRANSPOSE": _TRANSPOSED,
     "BATCH_MATMUL": {0: WEIGHT, 1: WEIGHT},
     "EMBEDDING_LOOKUP": {1: WEIGHT},

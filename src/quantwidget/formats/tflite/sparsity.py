@@ -57,16 +57,20 @@ def scattered(sparsity: Table, dtype: DType, shape: tuple[int, ...], run: Run, s
     """
     try:
         places = traversed(_levels(sparsity, shape, source), MAX_STORED)
-        if dtype.nbytes(places.size) != run.count:
-            message = f"{places.size} places of {dtype.name} elements, and a buffer of {run.count} bytes"
-            raise CorruptModelError(message)
-        if math.prod(shape) > MAX_SHOWN:
-            message = f"{math.prod(shape)} elements are more than the limit of {MAX_SHOWN}"
-            raise CorruptModelError(message)
+        _check_counts(places.size, dtype, shape, run)
         return Sparse(Storage(source, dtype, places.shape, run.offset), places, shape)
     except (CorruptModelError, ValueError) as error:
         message = f"sparse: {error}"
         raise CorruptModelError(message) from error
+
+
+def _check_counts(count: int, dtype: DType, shape: tuple[int, ...], run: Run) -> None:
+    if dtype.nbytes(count) != run.count:
+        message = f"{count} places of {dtype.name} elements, and a buffer of {run.count} bytes"
+        raise CorruptModelError(message)
+    if math.prod(shape) > MAX_SHOWN:
+        message = f"{math.prod(shape)} elements are more than the limit of {MAX_SHOWN}"
+        raise CorruptModelError(message)
 
 
 def _levels(sparsity: Table, shape: tuple[int, ...], source: ByteSource) -> list[Level]:

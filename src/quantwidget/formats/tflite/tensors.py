@@ -130,7 +130,8 @@ def tensor_of(table: Table, buffers: list[Run | str]) -> StoredTensor:
         known = number < len(schema.TENSOR_TYPES)
         word, dtype = schema.TENSOR_TYPES[number] if known else (f"type {number}", "")
         shape = tuple(table.integers(schema.Tensor.SHAPE, MAX_DIMENSIONS))
-        run, note = _data(table, buffers)
+        sparsity = table.child(schema.Tensor.SPARSITY)
+        run, note = _data(table, buffers, is_sparse=sparsity is not None)
         if min(shape, default=0) < 0 or math.prod(length for length in shape if length) > MAX_ELEMENTS:
             is_stored = run is not None or bool(note)
             shape, note = (), note or (f"there is no tensor of shape {list(shape)}" if is_stored else "")
@@ -142,13 +143,13 @@ def tensor_of(table: Table, buffers: list[Run | str]) -> StoredTensor:
             run=run,
             note=note,
             quantization=table.child(schema.Tensor.QUANTIZATION),
-            sparsity=table.child(schema.Tensor.SPARSITY),
+            sparsity=sparsity,
         )
     except CorruptModelError as error:
         return StoredTensor(name=name, note=f"this tensor cannot be read: {error}")
 
 
-def _data(table: Table, buffers: list[Run | str]) -> tuple[Run | None, str]:
+def _data(table: Table, buffers: list[Run | str], *, is_sparse: bool) -> tuple[Run | None, str]:
     if table.number(schema.Tensor.EXTERNAL_BUFFER, _UINT32):
         return None, "its elements lie in another file, which is not read"
     number = table.number(schema.Tensor.BUFFER, _UINT32)
@@ -157,4 +158,4 @@ def _data(table: Table, buffers: list[Run | str]) -> tuple[Run | None, str]:
     run = buffers[number]
     if isinstance(run, str):
         return None, run
-    return (run, "") if run.count else (None, "")
+    return (run, "") if run.count or (is_sparse and number) else (None, "")
