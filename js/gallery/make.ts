@@ -288,6 +288,12 @@ function patternCounts(values: readonly number[], payload: Payload): Counts {
   };
 }
 
+/** float4_e2m1fn numbers, counted by their bfloat16 patterns: sign, eight bits of exponent, one of mantissa. */
+export function narrowFloats(values: readonly number[], payload: Payload): Counts {
+  const { keys, ...counts } = patternCounts(values, payload);
+  return { ...counts, keys, grid: "bfloat16", bits: 10 };
+}
+
 /** Distinct numbers, ascending, and how often each occurs. */
 function tally(numbers: readonly number[]): [number[], Uint32Array] {
   const found = new Map<number, number>();

@@ -4,9 +4,11 @@ import {
   bell,
   channelsSketch,
   codesSketch,
+  narrowFloats,
   Payload,
   pointsSketch,
   type Sketcher,
+  statisticsOf,
   truncatedSketch,
 } from "../gallery/make";
 import { countBetween } from "../src/model/bins";
@@ -31,6 +33,42 @@ const INT4_CODES = [-8, -1, -1, 0, 3, 3, 3, 7];
 const int4 = (scale: number) =>
   sketched(codesSketch(INT4_CODES, { scale, zeroPoint: -1, first: -8, last: 7 }));
 const INT4_COUNTS = [1, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0, 3, 0, 0, 0, 1];
+
+const floats =
+  (numbers: readonly number[]): Sketcher =>
+  (tensor, payload) => ({
+    tensor,
+    statistics: statisticsOf(numbers),
+    values: null,
+    code_statistics: statisticsOf(numbers),
+    codes: narrowFloats(numbers, payload),
+    map: null,
+    scale: null,
+    zero_point: null,
+  });
+
+describe("codes that are narrow floats", () => {
+  const scheme = affineScheme({ code_dtype: "narrow", bits: 4, code_min: null, code_max: null });
+
+  it("get one bar each where they are few, halfway to their neighbours", () => {
+    const few = sketched(floats([0, 0, -0.5, 0.5, -1, 1, 1, 6]));
+    const drawn = histogram(few, scheme, "codes", 50);
+    expect([...drawn.edges]).toEqual([-1.25, -0.75, -0.25, 0.25, 0.75, 3.5, 8.5]);
+    expect([...drawn.counts]).toEqual([1, 1, 2, 1, 2, 1]);
+    expect([drawn.exact, drawn.codeOf?.(0), drawn.codeOf?.(5)]).toEqual([true, -1, 6]);
+    expect(hasBinChoice(few, scheme, "codes")).toBe(false);
+  });
+
+  it("are binned as floats where they are many, or all the same", () => {
+    const numbers = Array.from({ length: 40 }, (_, place) => 2 ** (place - 20));
+    const many = sketched(floats([...numbers, ...numbers.map((number) => -number)]));
+    const drawn = histogram(many, scheme, "codes", 51);
+    expect(drawn.counts.length).toBe(51);
+    expect(drawn.codeOf).toBeNull();
+    expect(hasBinChoice(many, scheme, "codes")).toBe(true);
+    expect(histogram(sketched(floats([1, 1])), scheme, "codes", 9).counts.length).toBe(9);
+  });
+});
 
 describe("codes of up to 8 bits", () => {
   it("get one bar each, between half-integers, whatever the bins asked for", () => {

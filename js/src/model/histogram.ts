@@ -24,6 +24,9 @@ export interface Histogram {
 /** One bar per code up to this width. */
 const BARS_PER_CODE_BITS = 8;
 const SPARKLINE_BINS = 32;
+const MOST_FLOAT_BARS = 32;
+/** Codes that are counted on these grids are no integers but narrow floats. */
+const NARROW_FLOATS = new Set(["bfloat16", "float16"]);
 
 /** Exact statistics in a space. */
 export function statisticsIn({ entry }: Sketched, space: Space): Statistics {
@@ -50,7 +53,9 @@ export function hasBinChoice(
   scheme: SchemeEntry | null,
   space: Space,
 ): boolean {
-  return !barPerCode(sketched, scheme, space);
+  return (
+    !barPerCode(sketched, scheme, space) && (space !== "codes" || fewFloats(sketched) === null)
+  );
 }
 
 /** Bin a tensor's sketch: one bar per code where codes are narrow, else `bins` equal bins without comb artefacts. */
@@ -64,7 +69,18 @@ export function histogram(
   const statistics = statisticsIn(sketched, space);
   const total = finite(statistics);
   const map = entry.map;
-  const onIntegers = entry.codes !== null && (space === "codes" || map !== null);
+  const few = space === "codes" ? fewFloats(sketched) : null;
+  if (few !== null)
+    return {
+      edges: edgesBetween(few.lower),
+      counts: Float64Array.from(few.counts),
+      exact: true,
+      total,
+      codeOf: (bin) => few.lower[bin] ?? 0,
+      map: null,
+    };
+  const isInteger = entry.codes !== null && !NARROW_FLOATS.has(entry.codes.grid);
+  const onIntegers = isInteger && (space === "codes" || map !== null);
   if (onIntegers) {
     const codes = statisticsIn(sketched, "codes");
     const single = barPerCode(sketched, scheme, space);
@@ -130,6 +146,25 @@ export function finite(statistics: Statistics): number {
   return (
     statistics.count - statistics.nan - statistics.positive_infinity - statistics.negative_infinity
   );
+}
+
+/** Codes that are floats of so few values that each gets a bar; null for any other. */
+function fewFloats(sketched: Sketched): Cells | null {
+  const { codes } = sketched.entry;
+  if (codes === null || !NARROW_FLOATS.has(codes.grid)) return null;
+  const found = cellsIn(sketched, "codes");
+  return found.counts.length > 1 && found.counts.length <= MOST_FLOAT_BARS ? found : null;
+}
+
+/** Edges halfway between neighbours; the outer bars are as wide on both sides. */
+function edgesBetween(numbers: Float64Array): Float64Array {
+  const last = numbers.length - 1;
+  const at = (place: number) => numbers[place] ?? 0;
+  return Float64Array.from({ length: numbers.length + 1 }, (_, place) => {
+    if (place === 0) return at(0) - (at(1) - at(0)) / 2;
+    if (place > last) return at(last) + (at(last) - at(last - 1)) / 2;
+    return (at(place - 1) + at(place)) / 2;
+  });
 }
 
 function barPerCode({ entry }: Sketched, scheme: SchemeEntry | null, space: Space): boolean {

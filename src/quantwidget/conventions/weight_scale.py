@@ -102,7 +102,7 @@ def _weight(
         scale_storage=powers_of_two(scales) if is_power else scales,
         zero_point_storage=zero_points,
         scale_origin="explicit" if method else "assumed",
-        source=f"{method or codes.role} {codes.role + scale.name.removeprefix(codes.name)}".strip(),
+        source=f"{method} {codes.role + scale.name.removeprefix(codes.name)}".strip(),
     )
     dtype = model_type(config, "bfloat16") if is_power else values_type(scale)
     return weight(codes, (codes.layer, codes.role), codes.storage, quant, dtype=dtype)
