@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -72,7 +72,7 @@ class Elements(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Storage:
     """The bytes of one stored array; every bound is checked when it is made.
 
@@ -103,13 +103,21 @@ class Storage:
     shape: tuple[int, ...]
     offset: int = 0
     strides: tuple[int, ...] | None = None
-    byteorder: Literal["little", "big"] = field(default="little")
+    byteorder: Literal["little", "big"] = "little"
 
-    def __post_init__(self) -> None:
-        """Check that every element lies inside the source."""
-        shape, strides, dtype = self.shape, self.strides, self.dtype
-        if self.offset < 0 or min(shape, default=0) < 0:
-            message = f"shape {list(shape)} at byte {self.offset} has a negative size"
+    def __init__(  # noqa: PLR0913, PLR0917 -- the fields
+        self,
+        source: ByteSource,
+        dtype: DType,
+        shape: tuple[int, ...],
+        offset: int = 0,
+        strides: tuple[int, ...] | None = None,
+        byteorder: Literal["little", "big"] = "little",
+    ) -> None:
+        # All at once: the ``__init__`` of a frozen dataclass takes twice as long, and a model has many tensors.
+        vars(self).update(source=source, dtype=dtype, shape=shape, offset=offset, strides=strides, byteorder=byteorder)
+        if offset < 0 or (shape and min(shape) < 0):
+            message = f"shape {list(shape)} at byte {offset} has a negative size"
             raise CorruptModelError(message)
         if strides is not None and (len(strides) != len(shape) or dtype.is_packed):
             message = f"strides {list(strides)} do not fit shape {list(shape)} of {dtype.name}"
@@ -130,10 +138,10 @@ class Storage:
             if size > max((last - first) // itemsize, MAX_ELEMENTS_BEYOND_STORAGE):
                 message = f"a view of shape {list(shape)} shows far more elements than the file stores"
                 raise CorruptModelError(message)
-        if self.offset + first < 0 or self.offset + last > self.source.nbytes:
+        if offset + first < 0 or offset + last > source.nbytes:
             message = (
-                f"shape {list(shape)} of {dtype.name} reaches from byte {self.offset + first} to "
-                f"{self.offset + last} of a storage of {self.source.nbytes} bytes"
+                f"shape {list(shape)} of {dtype.name} reaches from byte {offset + first} to "
+                f"{offset + last} of a storage of {source.nbytes} bytes"
             )
             raise CorruptModelError(message)
 

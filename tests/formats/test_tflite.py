@@ -232,7 +232,7 @@ def test_blocks_lie_as_the_fully_connected_operator_of_litert_reads_them(opened)
     interpreter.invoke()
     found = opened(content).tensors["w"]
     assert found.quant.block_shape == (1, 32)
-    np.testing.assert_allclose(found.values(), interpreter.get_tensor(3).T, rtol=1e-5)  # x becomes int8 first
+    np.testing.assert_allclose(found.values(), interpreter.get_tensor(3).T, rtol=1e-4)  # x becomes int8 first
 
 
 def test_the_bytes_are_known_without_the_ending(opened):

@@ -5,6 +5,7 @@ Layout: ``TensorProto.external_data`` of ``onnx.proto`` (keys location, offset, 
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -46,8 +47,7 @@ class ExternalFiles:
     """
 
     def __init__(self, model: Path | None) -> None:
-        self._folders = () if model is None else tuple(dict.fromkeys((model.parent, model.resolve().parent)))
-        self._roots = tuple(folder.resolve() for folder in self._folders)
+        self._model = model
         self._files: dict[Path, ModelFile] = {}
         self._found: dict[str, ModelFile | str] = {}
 
@@ -74,6 +74,15 @@ class ExternalFiles:
             )
             raise ValueError(message)
         return ExternalData(file, offset, length)
+
+    @cached_property
+    def _folders(self) -> tuple[Path, ...]:
+        model = self._model
+        return () if model is None else tuple(dict.fromkeys((model.parent, model.resolve().parent)))
+
+    @cached_property
+    def _roots(self) -> tuple[Path, ...]:
+        return tuple(folder.resolve() for folder in self._folders)
 
     def _look_for(self, location: str) -> ModelFile | str:
         """Find a file, or a sentence that says why it is not opened."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -168,8 +168,9 @@ class Scope:
         """Find the innermost value of that name; None when nothing defines it, as for an input that is left out."""
         scope: Scope | None = self if name else None
         while scope is not None:
-            if name in scope.names:
-                return scope.names[name]
+            key = scope.names.get(name)
+            if key is not None:
+                return key
             scope = scope.parent
         return None
 
@@ -201,11 +202,11 @@ class Graph:
         self._add_graph(model.graph, "", None)
         for function in model.functions:
             self._add_function(function)
+        uses, sources = self._uses, self._sources
         for node in self.nodes:
             for index, key in enumerate(node.inputs):
                 if key is not None:
-                    source = self.source(key) if key in self._sources else key
-                    self._uses[source].append(Use(node, index))
+                    uses[self.source(key) if key in sources else key].append(Use(node, index))
 
     def source(self, key: Key) -> Key:
         """Follow a chain of Identity nodes to the value that they hand on."""
@@ -238,11 +239,10 @@ class Graph:
             The place, and the nodes that moved the value before, each at its input 0.
         """
         source = self.source(key)
-        start: tuple[Key, tuple[Node, ...]] = (source, ())
-        waiting, seen = deque([start]), {source}
-        while waiting:
-            value, moves = waiting.popleft()
-            for use in self.uses(value):
+        values: list[tuple[Key, tuple[Node, ...]]] = [(source, ())]
+        seen = {source}
+        for value, moves in values:  # more are found on the way
+            for use in self._uses.get(value, ()):
                 yield use, moves
                 if use.at != 0 or use.node.op not in through or len(moves) == MAX_MOVES:
                     continue
@@ -250,7 +250,7 @@ class Graph:
                     made = None if output is None else self.source(output)
                     if made is not None and made not in seen and self.producer(made) is use.node:
                         seen.add(made)
-                        waiting.append((made, (*moves, use.node)))
+                        values.append((made, (*moves, use.node)))
 
     def producer(self, key: Key | None) -> Node | None:
         """Get the node that makes a value, through Identity nodes."""
@@ -293,13 +293,14 @@ class Graph:
     def _add_nodes(self, protos: Sequence[NodeProto], scope: Scope) -> None:
         self._node_budget.spend(len(protos))
         ends: list[tuple[NodeProto, list[str], list[str], Sequence[AttributeProto]]] = []
+        define, find, names = scope.define, scope.find, scope.names
         for proto in protos:  # each field of a message is looked up once: the look-up is what takes the time
-            incoming, outgoing = [text(name) for name in proto.input], [text(name) for name in proto.output]
-            attributes = proto.attribute
+            incoming, outgoing = [*map(text, proto.input[:])], [*map(text, proto.output[:])]
+            attributes = proto.attribute or ()
             self._end_budget.spend(len(incoming) + len(outgoing) + len(attributes))
             ends.append((proto, incoming, outgoing, attributes))
             for name in outgoing:
-                scope.define(name)
+                define(name)
         for proto, incoming, outgoing, attributes in ends:
             op, domain = text(proto.op_type), text(proto.domain)
             if domain in ONNX_DOMAINS:
@@ -307,8 +308,8 @@ class Graph:
             if op == "Constant" and not domain:
                 self._add_constant_node(proto, scope)
                 continue
-            inputs = tuple([scope.find(name) for name in incoming])
-            outputs = tuple([scope.names[name] if name else None for name in outgoing])
+            inputs = tuple([find(name) for name in incoming])
+            outputs = tuple([names[name] if name else None for name in outgoing])
             self._read.update(inputs)
             if op == "Identity" and not domain and inputs and inputs[0] and outputs and outputs[0]:
                 self._sources.setdefault(outputs[0], inputs[0])

@@ -112,7 +112,7 @@ class Namer:
 
     def _sides(self) -> dict[Key, _Side]:
         sides: dict[Key, _Side] = {}
-        for node in self._graph.nodes:
+        for node in filter(readings, self._graph.nodes):
             for index, data, word in _parameters(node):
                 key = node.input(index)
                 if key is not None and self._graph.constant(key) is not None:
@@ -199,7 +199,11 @@ class Namer:
         return side.node, "input"
 
     def _take(self, constant: Constant, layer: str, words: list[str], op_type: str = "") -> None:
-        role = next((word for word in words if word and (layer, word) not in self._taken), constant.stored_name)
+        for role in words:
+            if role and (layer, role) not in self._taken:
+                break
+        else:
+            role = constant.stored_name
         self._taken.add((layer, role))
         self._places[constant] = Place(layer, role, op_type)
 

@@ -145,7 +145,10 @@ def readings(node: Node) -> tuple[Reading, ...]:
 
 def reading(node: Node, index: int) -> Reading | None:
     """Tell how a node reads the codes at an input; None when they are no codes."""
-    return next((found for found in readings(node) if found.codes == index), None)
+    for found in readings(node):
+        if found.codes == index:
+            return found
+    return None
 
 
 def axis_of(node: Node, codes: Codes | SimulatedCodes) -> int:

@@ -39,6 +39,7 @@ _STRIDE = 1 << 16
 WINDOW = 512
 """Bytes that are read at once where entries are walked: about what stands between two big payloads."""
 _LONGEST_HEAD = 20  # a key and a length, ten bytes each
+_TOKEN_BYTES, _PLACE_BYTES = 16, 8  # of a ticket
 
 MAX_SLIM = 1 << 28
 """Bytes of graph, without weights, that are handed on."""
@@ -66,6 +67,7 @@ _LAYOUTS: dict[str, _Layout] = {
 RAW_DATA, STRING_DATA = 9, 6
 _PACKED_DATA = frozenset({4, 5, 7, 10, 11})  # float, int32, int64, double and uint64
 _TENSOR_DOC_STRING = 12
+_DIMS_KEY, _DATA_TYPE_KEY, _NAME_KEY, _RAW_DATA_KEY = 1 << 3, 2 << 3, 8 << 3 | _LENGTH, RAW_DATA << 3 | _LENGTH
 
 
 class Extent(NamedTuple):
@@ -196,7 +198,8 @@ class _Walk:
     def __init__(self, read: Read, nbytes: int) -> None:
         self._read, self._nbytes = read, nbytes
         self._window, self._base = b"", 0
-        self._token = secrets.token_bytes(16)
+        self._token = secrets.token_bytes(_TOKEN_BYTES)
+        self._ticket_head = bytes((_RAW_DATA_KEY, _TOKEN_BYTES + _PLACE_BYTES)) + self._token
         self._payloads: list[dict[int, Extent]] = []
         self._budget = Budget(MAX_FIELDS, "entries")
         self._uncounted = UNCOUNTED
@@ -213,12 +216,14 @@ class _Walk:
         """Go through the entries of a message; written flat, since it is run for every entry of a big file."""
         at = start
         window, base, safe = b"", 0, 0
-        spend = self._budget.spend
+        count = 0
         while at < stop:
-            spend(MESSAGE_COST)
             if not base <= at < safe:
+                self._budget.spend(MESSAGE_COST * count)
+                count = 0
                 window, base = self._around(at)
                 safe = base + len(window) - _LONGEST_HEAD if base + len(window) < self._nbytes else self._nbytes
+            count += 1
             begin, end = at, stop - base
             key, here = window[at - base], at - base + 1
             if key >= _CONTINUES:
@@ -247,6 +252,7 @@ class _Walk:
                 message = f"byte {begin} starts an entry with the number 0, which no message has"
                 raise CorruptModelError(message)
             yield key >> 3, wire, begin, base + here, at
+        self._budget.spend(MESSAGE_COST * count)
 
     def _around(self, at: int) -> tuple[bytes, int]:
         """Get bytes from ``at`` on, and where they start; at least as many as an entry's key and length can take."""
@@ -327,6 +333,36 @@ class _Walk:
         self._budget.spend(count)
 
     def _tensor(self, start: int, stop: int) -> list[bytes]:
+        try:
+            content = self._ordinary_tensor(start, stop)
+        except IndexError:  # more stands before its elements than the window holds
+            content = None
+        return content or self._any_tensor(start, stop)
+
+    def _ordinary_tensor(self, start: int, stop: int) -> list[bytes] | None:
+        """Take the elements out of a tensor of shape, type, name and then nothing but them; None for any other."""
+        window, base = self._around(start)
+        at, count = start - base, 1
+        while (key := window[at]) != _RAW_DATA_KEY:
+            count += 1
+            at += 1
+            if key == _NAME_KEY and window[at] < _CONTINUES:
+                at += 1 + window[at]
+            elif key in {_DIMS_KEY, _DATA_TYPE_KEY}:
+                while window[at] >= _CONTINUES:
+                    at += 1
+                at += 1
+            else:
+                return None
+        if at >= stop - base:
+            return None
+        length, body = _number(window, at + 1, stop - base, base)
+        if base + body + length != stop:
+            return None
+        self._budget.spend(MESSAGE_COST * count)
+        return [self._kept(start, base + at, "Tensor"), self._ticket({RAW_DATA: Extent(base + body, length)})]
+
+    def _any_tensor(self, start: int, stop: int) -> list[bytes]:
         fields = list(self._fields(start, stop))
         numbers = {field[0] for field in fields}
         once = _PACKED_DATA & numbers and _numbers_that_stand_once(fields)
@@ -350,10 +386,14 @@ class _Walk:
         if kept < stop:
             parts.append(self._kept(kept, stop, "Tensor"))
         if taken:
-            ticket = self._token + len(self._payloads).to_bytes(8, "little")
-            self._payloads.append(taken)
-            parts += [_varint_bytes(RAW_DATA << 3 | _LENGTH), _varint_bytes(len(ticket)), ticket]
+            parts.append(self._ticket(taken))
         return parts
+
+    def _ticket(self, taken: dict[int, Extent]) -> bytes:
+        """Put down what was taken out of a tensor, and make the entry that stands for it."""
+        place = len(self._payloads).to_bytes(_PLACE_BYTES, "little")
+        self._payloads.append(taken)
+        return self._ticket_head + place
 
 
 def _numbers_that_stand_once(fields: list[_Field]) -> set[int]:

@@ -32,6 +32,7 @@ from quantwidget.formats.onnx.operators import (
     UnscaledCodes,
     axis_of,
     reading,
+    readings,
 )
 from quantwidget.formats.onnx.packing import unpacked
 from quantwidget.formats.onnx.products import scaled_afterwards, scaled_floats
@@ -64,15 +65,17 @@ class Quantizer:
 
     def __init__(self, graph: Graph, stored: Mapping[Constant, StoredTensor]) -> None:
         self._graph, self._parameters = graph, Parameters(graph, stored)
+        self._reads_codes = any(map(readings, graph.nodes))
 
     def decoding(self, constant: Constant, tensor: StoredTensor) -> Decoding:
         """Tell how a constant is to be read; a scheme that cannot be put together is ``opaque``, with a note."""
         if tensor.dtype not in DTYPES:
             return Decoding(None, tensor.dtype)
-        for use, path in self._graph.reached(constant.key, MOVES):
-            found = reading(use.node, use.at)
-            if found is not None:
-                return self._read(constant, use.node, found, tensor, path)
+        if self._reads_codes:
+            for use, path in self._graph.reached(constant.key, MOVES):
+                found = reading(use.node, use.at)
+                if found is not None:
+                    return self._read(constant, use.node, found, tensor, path)
         if DTYPES[tensor.dtype].kind == "float" and DTYPES[tensor.dtype].bits <= 8:  # noqa: PLR2004 - a byte
             scaled = scaled_floats(self._parameters, constant.key, tensor, DTYPES[tensor.dtype])
             if scaled is not None:

@@ -59,6 +59,8 @@ DTYPE_NAMES: dict[int, str] = {
 }
 """``TensorProto.data_type`` to a key of `DTYPES`."""
 
+_DTYPES = {number: DTYPES[name] for number, name in DTYPE_NAMES.items()}
+
 _WORDS: dict[int, str] = {
     **{number: word for word, number in TensorProto.DataType.items()},
     23: "FLOAT4E2M1",
@@ -124,9 +126,9 @@ class TensorReader:
         """Describe a tensor; what is wrong with it is told in its note and never raised."""
         data_type = tensor.data_type
         word = type_word(data_type)
-        dtype = DTYPES.get(DTYPE_NAMES.get(data_type, ""))
+        dtype = _DTYPES.get(data_type)
         name = dtype.name if dtype else word.lower()
-        shape = tuple(tensor.dims)
+        shape = tuple(tensor.dims[:])
         problem = shape_problem(shape)
         if problem:
             return StoredTensor(dtype=name, storage_dtype=word, shape=(), note=problem)
@@ -138,24 +140,24 @@ class TensorReader:
             return StoredTensor(dtype=name, storage_dtype=word, shape=shape, note=note)
         needed = dtype.nbytes(math.prod(shape))
         external = None
+        source: ByteSource
         try:
             if tensor.data_location == TensorProto.EXTERNAL:
                 external = self._external.locate({text(pair.key): text(pair.value) for pair in tensor.external_data})
-                source: ByteSource = SourceSlice(external.file, external.offset, external.nbytes)
-                nbytes = external.nbytes
+                source, extent = external.file, Extent(external.offset, external.nbytes)
             else:
-                source, nbytes = self._inline(tensor, dtype, needed)
-            if source.nbytes != needed:
-                note = f"{source.nbytes} bytes are stored, shape {list(shape)} of {dtype.name} takes {needed}"
+                source, extent = self._inline(tensor, dtype, needed)
+            if extent.nbytes != needed and not isinstance(source, PackedVarints):
+                note = f"{extent.nbytes} bytes are stored, shape {list(shape)} of {dtype.name} takes {needed}"
                 return StoredTensor(dtype=name, storage_dtype=word, shape=(), note=note)
-            storage = Storage(source, dtype, shape)
+            storage = Storage(source, dtype, shape, extent.offset)
         except (ValueError, OSError) as error:
             note = str(error)
             if isinstance(error, CorruptModelError):  # the bytes contradict the shape; else they are out of reach
                 note, shape = f"shape {list(shape)}: {note}", ()
             return StoredTensor(dtype=name, storage_dtype=word, shape=shape, note=note)
         return StoredTensor(
-            dtype=name, storage_dtype=word, shape=shape, nbytes=nbytes, storage=storage, external=external
+            dtype=name, storage_dtype=word, shape=shape, nbytes=extent.nbytes, storage=storage, external=external
         )
 
     def read_sparse(self, sparse: SparseTensorProto, values: StoredTensor) -> StoredTensor:
@@ -175,25 +177,26 @@ class TensorReader:
         note = f"sparse: {values.storage.size} of {elements.size} elements are stored"
         return replace(listed, nbytes=elements.nbytes, sparse=elements, note=note)
 
-    def _inline(self, tensor: TensorProto, dtype: DType, needed: int) -> tuple[ByteSource, int]:
-        """Find elements inside the model file, and the bytes that they take in it."""
+    def _inline(self, tensor: TensorProto, dtype: DType, needed: int) -> tuple[ByteSource, Extent]:
+        """Find elements inside the model file: the bytes that they begin in, where, and the bytes that they take.
+
+        Packed numbers take fewer bytes, or more, than the words that they are shown as.
+        """
         raw_data = tensor.raw_data
         taken = self._model.extents_of(raw_data)
         if taken is None and tensor.HasField("raw_data"):
-            return HeldBytes(raw_data), len(raw_data)
+            return HeldBytes(raw_data), Extent(0, len(raw_data))
         if taken and RAW_DATA in taken:
-            return self._slice(taken[RAW_DATA]), taken[RAW_DATA].nbytes
+            return self._source, taken[RAW_DATA]
         field, width = _typed_field(dtype)
         extent = taken.get(_FIELD_NUMBERS[field]) if taken else None
         if extent is None:
             held = HeldBytes(np.asarray(getattr(tensor, field)).astype(f"<{_KINDS[field]}{width}").view(np.uint8))
-            return held, held.nbytes
+            return held, Extent(0, held.nbytes)
         if _KINDS[field] == "f":
-            return self._slice(extent), extent.nbytes
-        return PackedVarints(self._slice(extent), needed // width, width), extent.nbytes
-
-    def _slice(self, extent: Extent) -> SourceSlice:
-        return SourceSlice(self._source, extent.offset, extent.nbytes)
+            return self._source, extent
+        packed = SourceSlice(self._source, extent.offset, extent.nbytes)
+        return PackedVarints(packed, needed // width, width), Extent(0, extent.nbytes)
 
     def _string_bytes(self, tensor: TensorProto) -> int:
         taken = self._model.extents_of(tensor.raw_data) or {}
@@ -229,8 +232,8 @@ def shape_problem(dims: Sequence[int]) -> str:
     """Tell why a shape is not shown; empty when it can be."""
     if len(dims) > MAX_DIMENSIONS:
         return f"a shape of {len(dims)} dimensions is not read, {MAX_DIMENSIONS} is the limit"
-    if min(dims, default=0) < 0:
+    if dims and min(dims) < 0:
         return f"the shape {list(dims)} has a negative dimension"
-    if math.prod([length or 1 for length in dims]) > MAX_ELEMENTS:
+    if (math.prod(dims) or math.prod(filter(None, dims))) > MAX_ELEMENTS:
         return f"the shape {list(dims)} has more elements than any file"
     return ""
