@@ -49,6 +49,49 @@ def weight(
     return changed(record, layer=layer, role=role, shape=quant.shape, storage=codes, quant=quant, **fields)
 
 
+def simulated(
+    weight: TensorRecord,
+    parameters: tuple[TensorRecord, TensorRecord],
+    block_shape: tuple[int, ...],
+    code_dtype: str,
+    source: str,
+) -> QuantScheme | None:
+    """Describe a float weight that is quantized whenever the model runs.
+
+    Parameters
+    ----------
+    parameters
+        Its scales and zero points.
+    block_shape
+        Elements that share a scale.
+
+    Returns
+    -------
+    QuantScheme or None
+        None when there are not as many scales or zero points as blocks, or they do not lie one after another.
+    """
+    scales, zero_points = (parameter.storage for parameter in parameters)
+    if not isinstance(scales, Storage) or not isinstance(zero_points, Storage) or weight.dtype not in DTYPES:
+        return None
+    expected = scale_shape(weight.shape, block_shape)
+    is_fitting = math.prod(expected) == scales.size == zero_points.size
+    if not is_fitting or scales.strides is not None or zero_points.strides is not None:
+        return None
+    code_min, code_max = DTYPES[code_dtype].code_range
+    return QuantScheme(
+        kind="affine",
+        code_dtype=code_dtype,
+        shape=weight.shape,
+        block_shape=block_shape,
+        scale_storage=scales.reshape(expected),
+        zero_point_storage=zero_points.reshape(expected),
+        code_min=code_min,
+        code_max=code_max,
+        status="simulated",
+        source=source,
+    )
+
+
 def opaque(record: TensorRecord, layer: str, role: str, source: str, note: str) -> TensorRecord:
     """Return a weight whose codes are not decoded, and why."""
     code_dtype = record.dtype if record.dtype in DTYPES else "uint8"

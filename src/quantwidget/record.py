@@ -122,3 +122,21 @@ class ModelRecord:
     producer: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+def unique_name(name: str, taken: dict[str, int], form: str = "{} ({})") -> str:
+    """Add a number to a name that is taken, and take it.
+
+    Parameters
+    ----------
+    taken
+        Counts the uses of each name.
+    form
+        Where the name and its number go.
+    """
+    unique = name
+    while unique in taken:
+        taken[name] += 1
+        unique = form.format(name, taken[name])
+    taken[unique] = 1
+    return unique

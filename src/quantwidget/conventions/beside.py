@@ -15,16 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from quantwidget.dtypes import DTYPES
-from quantwidget.layouts import Computed, Reshaped
+from quantwidget.layouts import Reshaped, repeated
 from quantwidget.quant import QuantScheme, axis_blocks, scale_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    import numpy.typing as npt
-
     from quantwidget.record import TensorRecord
-    from quantwidget.storage import Elements, Region
+    from quantwidget.storage import Elements
 
 _WORD = r"(?:q|int8|uint8|int4|uint4|int|quant|quantized|codes)"
 _NAMED = re.compile(rf"{_WORD}_?(?=[a-zA-Z])(?P<after>weights?|bias(?:es)?|kernel|W|w|b)|(?P<before>\w+?)_{_WORD}")
@@ -224,8 +222,4 @@ def _fitted(parameter: Elements, shape: tuple[int, ...]) -> Elements:
     if parameter.size != 1:
         message = f"a scale or zero point of shape {list(parameter.shape)} does not fit {list(shape)}"
         raise ValueError(message)
-
-    def repeated(region: Region) -> npt.NDArray[np.generic]:
-        return np.full([part.stop - part.start for part in region], parameter.read().reshape(-1)[0])
-
-    return Computed(parameter.dtype, shape, repeated, parameter.nbytes)
+    return repeated(parameter, shape)

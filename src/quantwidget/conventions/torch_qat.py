@@ -7,17 +7,15 @@ give int8, with one scale in all or one for each output channel, which is the fi
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from quantwidget.dtypes import DTYPES
-from quantwidget.quant import QuantScheme, scale_shape
-from quantwidget.storage import Storage
+from quantwidget.claims import simulated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from quantwidget.quant import QuantScheme
     from quantwidget.record import TensorRecord
 
 _QUANTIZER = "weight_fake_quant."
@@ -44,25 +42,8 @@ def recognise(tensors: Mapping[str, TensorRecord], config: Mapping[str, Any]) ->
 
 
 def _scheme(weight: TensorRecord, scale: TensorRecord, zero_point: TensorRecord) -> QuantScheme | None:
-    shape, scales, zero_points = weight.shape, scale.storage, zero_point.storage
-    if not isinstance(scales, Storage) or not isinstance(zero_points, Storage) or weight.dtype not in DTYPES:
+    if scale.storage is None:
         return None
-    block_shape = shape if scales.size == 1 else (1, *shape[1:])
-    expected = scale_shape(shape, block_shape)
-    is_fitting = math.prod(expected) == scales.size == zero_points.size
-    if not is_fitting or scales.strides is not None or zero_points.strides is not None:
-        return None
-    code_min, code_max = DTYPES[_CODE_TYPE].code_range
-    return QuantScheme(
-        kind="affine",
-        code_dtype=_CODE_TYPE,
-        shape=shape,
-        block_shape=block_shape,
-        scale_storage=scales.reshape(expected),
-        zero_point_storage=zero_points.reshape(expected),
-        code_min=code_min,
-        code_max=code_max,
-        scale_origin="assumed",
-        status="simulated",
-        source="fake quantization in training",
-    )
+    block_shape = weight.shape if scale.storage.size == 1 else (1, *weight.shape[1:])
+    quant = simulated(weight, (scale, zero_point), block_shape, _CODE_TYPE, "fake quantization in training")
+    return None if quant is None else replace(quant, scale_origin="assumed")

@@ -6,17 +6,16 @@ before quantization; the module quantizes it and back whenever it runs.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from quantwidget.dtypes import DTYPES
-from quantwidget.quant import QuantScheme, axis_blocks, scale_shape
-from quantwidget.storage import Storage
+from quantwidget.claims import simulated
+from quantwidget.quant import axis_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from quantwidget.quant import QuantScheme
     from quantwidget.record import TensorRecord
 
 STATED_TYPES = "torch_names"
@@ -54,7 +53,7 @@ def _scheme(
     weight: TensorRecord, scale: TensorRecord, zero_point: TensorRecord, axis: TensorRecord, code_dtype: str
 ) -> QuantScheme | None:
     shape, scales, zero_points = weight.shape, scale.storage, zero_point.storage
-    if not isinstance(scales, Storage) or not isinstance(zero_points, Storage) or scales.shape != zero_points.shape:
+    if scales is None or zero_points is None or scales.shape != zero_points.shape:
         return None
     block_shape = shape
     if scales.size != 1:
@@ -62,23 +61,7 @@ def _scheme(
         if place is None:
             return None
         block_shape = axis_blocks(shape, place)
-    expected = scale_shape(shape, block_shape)
-    is_plain = scales.strides is None and zero_points.strides is None and weight.dtype in DTYPES
-    if not is_plain or math.prod(expected) != scales.size:
-        return None
-    code_min, code_max = DTYPES[code_dtype].code_range
-    return QuantScheme(
-        kind="affine",
-        code_dtype=code_dtype,
-        shape=shape,
-        block_shape=block_shape,
-        scale_storage=scales.reshape(expected),
-        zero_point_storage=zero_points.reshape(expected),
-        code_min=code_min,
-        code_max=code_max,
-        status="simulated",
-        source="reference module",
-    )
+    return simulated(weight, (scale, zero_point), block_shape, code_dtype, "reference module")
 
 
 def _axis(shape: tuple[int, ...], count: int, axis: TensorRecord) -> int | None:

@@ -3,7 +3,7 @@
 A layout knows where the bits of an element are. It knows nothing of files, of schemes or of what the elements mean.
 """
 
-from quantwidget.layouts.computed import Computed, constant
+from quantwidget.layouts.computed import Computed, constant, repeated
 from quantwidget.layouts.packed import PackedWords
 from quantwidget.layouts.sparse import Sparse
 from quantwidget.layouts.tiled import tiled
@@ -19,6 +19,7 @@ __all__ = [
     "Reshaped",
     "Sparse",
     "constant",
+    "repeated",
     "tiled",
     "traversed",
 ]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from quantwidget.storage import Elements
+
 
 @dataclass(frozen=True)
 class Computed:
@@ -54,6 +56,15 @@ class Computed:
     def regions(self, limit: int) -> Iterator[Region]:
         """Cut in C order; see `Elements.regions`."""
         return regions(self.shape, limit)
+
+
+def repeated(elements: Elements, shape: tuple[int, ...]) -> Computed:
+    """Show the only one of some elements at every place of a shape; it is read when a region is."""
+
+    def fill(region: Region) -> npt.NDArray[np.generic]:
+        return np.full(tuple(part.stop - part.start for part in region), elements.read().reshape(-1)[0])
+
+    return Computed(elements.dtype, shape, fill, elements.nbytes)
 
 
 def constant(value: float, dtype: str, shape: tuple[int, ...] = ()) -> Computed:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from quantwidget.conventions import recognise
 from quantwidget.conventions.torch_reference import STATED_TYPES
-from quantwidget.formats.pytorch.checkpoint import PARALLEL, shown_path, told_apart, unique_name
+from quantwidget.formats.pytorch.checkpoint import PARALLEL, shown_path, told_apart
 from quantwidget.live.whole_numbers import with_whole_numbers_as_codes
-from quantwidget.record import LayerRecord, ModelRecord, TensorRecord
+from quantwidget.record import LayerRecord, ModelRecord, TensorRecord, unique_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable

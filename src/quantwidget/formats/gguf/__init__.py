@@ -11,7 +11,7 @@ from quantwidget.errors import ModelError, UnsupportedFormatError
 from quantwidget.formats.gguf.header import MAGIC, MOST_NAMED, read_header
 from quantwidget.formats.gguf.tensors import records_of
 from quantwidget.formats.gguf.types import FILE_TYPES
-from quantwidget.record import ModelRecord
+from quantwidget.record import ModelRecord, unique_name
 from quantwidget.sources import ModelFile
 
 if TYPE_CHECKING:
@@ -129,11 +129,7 @@ def _with_unique_names(tensors: Iterable[TensorRecord], notes: list[str]) -> tup
     unique = []
     repeated = []
     for tensor in tensors:
-        name = tensor.name
-        while name in taken:
-            taken[tensor.name] += 1
-            name = f"{tensor.name} ({taken[tensor.name]})"
-        taken[name] = 1
+        name = unique_name(tensor.name, taken)
         if name != tensor.name:
             repeated.append(tensor.name)
         unique.append(tensor if name == tensor.name else replace(tensor, name=name))

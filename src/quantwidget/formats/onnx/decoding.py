@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from quantwidget.layouts import Computed
+from quantwidget.layouts import repeated
 from quantwidget.quant import QuantScheme, scale_shape
 from quantwidget.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy.typing as npt
-
     from quantwidget.dtypes import DType
     from quantwidget.formats.onnx.graph import Constant, Graph, Key, Node
     from quantwidget.formats.onnx.tensors import StoredTensor
     from quantwidget.quant import Kind, ScaleOrigin
-    from quantwidget.storage import Elements, Region
+    from quantwidget.storage import Elements
 
 VALUE_DTYPES = frozenset({"float16", "bfloat16", "float32", "float64"})
 
@@ -204,11 +202,7 @@ def spread(elements: Storage, shape: tuple[int, ...]) -> Elements:
     if elements.size != 1:
         message = f"{math.prod(shape)} scales and {elements.size} zero points"
         raise UndecodedError(message)
-
-    def repeat(region: Region) -> npt.NDArray[np.generic]:
-        return np.full([part.stop - part.start for part in region], elements.read().reshape(-1)[0])
-
-    return Computed(elements.dtype, shape, repeat, elements.nbytes)
+    return repeated(elements, shape)
 
 
 def kind_of(dtype: DType, op: str) -> Kind:

@@ -21,7 +21,7 @@ from quantwidget.formats.onnx.roles import WEIGHT
 from quantwidget.formats.onnx.sniffing import form_of
 from quantwidget.formats.onnx.tensors import StoredTensor, TensorReader
 from quantwidget.formats.onnx.textforms import check_length, parse
-from quantwidget.record import LayerRecord, ModelRecord, TensorRecord
+from quantwidget.record import LayerRecord, ModelRecord, TensorRecord, unique_name
 from quantwidget.sources import HeldBytes, ModelFile
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _records(
     for constant, tensor in stored.items():
         place = places[constant]
         decoding = quantizer.decoding(constant, tensor)
-        name = _unique(constant.name or "(unnamed)", names)
+        name = unique_name(constant.name or "(unnamed)", names, "{} #{}")
         alias = name if tensor.external is None else first_at.setdefault(tensor.external.place, name)
         note = f"{tensor.note}; {decoding.note}" if tensor.note and decoding.note else tensor.note or decoding.note
         elements = decoding.elements or tensor.sparse or tensor.storage
@@ -164,16 +164,6 @@ def _records(
             used_by_graph=graph.is_read(constant),
             note=note,
         )
-
-
-def _unique(name: str, taken: dict[str, int]) -> str:
-    """Give a name that is taken a number, and remember how far its numbers go."""
-    unique = name
-    while unique in taken:
-        taken[name] += 1
-        unique = f"{name} #{taken[name]}"
-    taken[unique] = 1
-    return unique
 
 
 def _layers(places: Iterable[Place]) -> dict[str, LayerRecord]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from quantwidget.formats.pytorch.inert import Call, Name, arguments, callee_path, unwrapped
 from quantwidget.formats.pytorch.tensors import Tensor, is_tensor, read_tensor
 from quantwidget.formats.pytorch.walk import ORDERED_DICT, Walk
-from quantwidget.record import LayerRecord, TensorRecord
+from quantwidget.record import LayerRecord, TensorRecord, unique_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -219,16 +219,6 @@ def told_apart(records: list[TensorRecord]) -> tuple[TensorRecord, ...]:
         else record
         for record in records
     )
-
-
-def unique_name(name: str, taken: dict[str, int]) -> str:
-    """Add a number to a name that is taken, and take it; ``taken`` counts the uses of each name."""
-    unique = name
-    while unique in taken:
-        taken[name] += 1
-        unique = f"{name} ({taken[name]})"
-    taken[unique] = 1
-    return unique
 
 
 def _entries(node: object) -> dict[object, object] | None:

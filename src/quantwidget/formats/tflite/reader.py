@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from quantwidget.errors import CorruptModelError
@@ -14,7 +13,7 @@ from quantwidget.formats.tflite.operators import COMPILED, WEIGHT
 from quantwidget.formats.tflite.quantization import decoding
 from quantwidget.formats.tflite.tensors import MAX_TENSORS, buffers_of
 from quantwidget.layouts import Sparse
-from quantwidget.record import LayerRecord, ModelRecord, TensorRecord
+from quantwidget.record import LayerRecord, ModelRecord, TensorRecord, unique_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +60,7 @@ def read_model(name: str, file: ModelFile) -> ModelRecord:
 
 
 def _records(file: ModelFile, graphs: list[Graph], layers: dict[str, LayerRecord]) -> Iterator[TensorRecord]:
-    names: Counter[str] = Counter()
+    names: dict[str, int] = {}
     first_at: dict[tuple[object, ...], str] = {}
     for graph in graphs:
         for number in graph.constants:
@@ -75,7 +74,7 @@ def _records(file: ModelFile, graphs: list[Graph], layers: dict[str, LayerRecord
                 notes.append(str(error))
             if place.op_type.startswith(COMPILED):
                 notes.append(f"part of a network that is compiled for {place.op_type}, and not decoded")
-            name = _unique(tensor.name or f"tensor {number}", names)
+            name = unique_name(tensor.name or f"tensor {number}", names)
             holder = name if storage is None else first_at.setdefault(tensor.content, name)
             nbytes = 0 if tensor.run is None else tensor.run.count
             if isinstance(storage, Sparse):
@@ -98,16 +97,6 @@ def _records(file: ModelFile, graphs: list[Graph], layers: dict[str, LayerRecord
                 used_by_graph=graph.is_read(number),
                 note="; ".join(note for note in notes if note),
             )
-
-
-def _unique(name: str, taken: Counter[str]) -> str:
-    """Add a number to a name that is taken, and take it; ``taken`` counts the uses of each name."""
-    unique = name
-    while taken[unique]:
-        taken[name] += 1
-        unique = f"{name} ({taken[name]})"
-    taken[unique] = 1
-    return unique
 
 
 def _metadata(model: Table, graphs: int) -> dict[str, str]:
