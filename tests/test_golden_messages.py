@@ -16,7 +16,7 @@ from quantwidget import wire
 from quantwidget.index import TensorIndex
 from quantwidget.manifest import manifest_of
 from quantwidget.quant import QuantScheme
-from quantwidget.record import LayerRecord, ModelRecord, TensorRecord
+from quantwidget.record import ModelRecord, TensorRecord
 from quantwidget.session import Session
 from quantwidget.storage import Storage
 
@@ -90,7 +90,7 @@ def model():
             listed,
             plain("<img src=x>.☃", np.int64([2**40, 2**40, -1])),
         ),
-        layers={"stem.conv": LayerRecord(path="stem.conv", op_type="Conv")},
+        op_types={"stem.conv": "Conv"},
         producer="golden 1",
         notes=("A note about the file.",),
     )

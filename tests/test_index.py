@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from models import model, plain, quantized
 
-from quantwidget.record import LayerRecord
 from quantwidget.storage import Storage
 
 
@@ -14,7 +13,7 @@ def index():
         quantized("conv.weight", np.array([[-2, 0], [1, 3]], np.int8), [0.25, 0.5], block_shape=(1, 2)),
         plain("conv.bias", np.array([0.5, -1], np.float32)),
         quantized("fc.weight", np.array([0, 200], np.uint8), 0.5, np.uint8(128)),
-        layers={"conv": LayerRecord(path="conv", op_type="Conv2d")},
+        op_types={"conv": "Conv2d"},
     )
 
 

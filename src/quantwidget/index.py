@@ -14,14 +14,14 @@ from quantwidget.tensor import TensorRef
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from quantwidget.record import LayerRecord, ModelRecord
+    from quantwidget.record import ModelRecord
 
 
 MAX_NOTES = 100
 """Sentences about a whole file that are kept."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Layer:
     """A layer and the tensors that play a role in it.
 
@@ -82,7 +82,10 @@ class TensorIndex(Mapping[str, Any]):
                 role = tensor.name if role == tensor.role != tensor.name else f"{role} (2)"
             in_layer[role] = tensor.name
             self.tensors[tensor.name] = TensorRef.of(tensor, role)
-        self.layers = {path: _layer(path, record.layers.get(path), in_layer) for path, in_layer in roles.items()}
+        self.layers = {
+            path: Layer(path=path, display_name=path, op_type=record.op_types.get(path, ""), roles=in_layer)
+            for path, in_layer in roles.items()
+        }
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -121,12 +124,6 @@ class TensorIndex(Mapping[str, Any]):
     def __len__(self) -> int:
         """Count the keys."""
         return 4
-
-
-def _layer(path: str, known: LayerRecord | None, roles: Mapping[str, str]) -> Layer:
-    if known is None:
-        return Layer(path=path, display_name=path, op_type="", roles=roles)
-    return Layer(path=path, display_name=known.display_name or path, op_type=known.op_type, roles=roles)
 
 
 class Entry(Mapping[str, Any]):

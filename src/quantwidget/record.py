@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from quantwidget.storage import Elements, Region
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class TensorRecord:
-    """One tensor as a format describes it.
+    """One tensor as a format describes it. Nobody changes a record; that it is not frozen halves the time to open.
 
     Attributes
     ----------
@@ -78,25 +78,6 @@ class TensorRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerRecord:
-    """What a format knows of a layer beyond its tensors; the rest is derived from them.
-
-    Attributes
-    ----------
-    path
-        The layer's path, as in `TensorRecord.layer`.
-    op_type
-        Operator or class, such as ``"Conv2d"``; empty when unknown.
-    display_name
-        A name for people; empty for the path itself.
-    """
-
-    path: str
-    op_type: str = ""
-    display_name: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class ModelRecord:
     """One opened file, as its format describes it.
 
@@ -106,8 +87,9 @@ class ModelRecord:
         ``"pytorch"``, ``"onnx"``, …
     tensors
         In the order of the file.
-    layers
-        What is known of layers, by path; a layer without an entry is derived from its tensors.
+    op_types
+        Operator or class, such as ``"Conv2d"``, by path of the layer; layers that the format knows none of are left
+        out.
     producer
         Who wrote the file, as the file says it.
     metadata
@@ -118,7 +100,7 @@ class ModelRecord:
 
     format: str
     tensors: tuple[TensorRecord, ...]
-    layers: Mapping[str, LayerRecord] = field(default_factory=dict)
+    op_types: Mapping[str, str] = field(default_factory=dict)
     producer: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -72,9 +72,9 @@ class Elements(Protocol):
         ...
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(slots=True, eq=False)
 class Storage:
-    """The bytes of one stored array; every bound is checked when it is made.
+    """The bytes of one stored array; every bound is checked when it is made. Nobody changes it afterwards.
 
     Attributes
     ----------
@@ -105,17 +105,9 @@ class Storage:
     strides: tuple[int, ...] | None = None
     byteorder: Literal["little", "big"] = "little"
 
-    def __init__(  # noqa: PLR0913, PLR0917 -- the fields
-        self,
-        source: ByteSource,
-        dtype: DType,
-        shape: tuple[int, ...],
-        offset: int = 0,
-        strides: tuple[int, ...] | None = None,
-        byteorder: Literal["little", "big"] = "little",
-    ) -> None:
-        # All at once: the ``__init__`` of a frozen dataclass takes twice as long, and a model has many tensors.
-        vars(self).update(source=source, dtype=dtype, shape=shape, offset=offset, strides=strides, byteorder=byteorder)
+    def __post_init__(self) -> None:
+        """Check every bound."""
+        dtype, shape, offset, strides = self.dtype, self.shape, self.offset, self.strides
         if offset < 0 or (shape and min(shape) < 0):
             message = f"shape {list(shape)} at byte {offset} has a negative size"
             raise CorruptModelError(message)
@@ -138,10 +130,10 @@ class Storage:
             if size > max((last - first) // itemsize, MAX_ELEMENTS_BEYOND_STORAGE):
                 message = f"a view of shape {list(shape)} shows far more elements than the file stores"
                 raise CorruptModelError(message)
-        if offset + first < 0 or offset + last > source.nbytes:
+        if offset + first < 0 or offset + last > self.source.nbytes:
             message = (
                 f"shape {list(shape)} of {dtype.name} reaches from byte {offset + first} to "
-                f"{offset + last} of a storage of {source.nbytes} bytes"
+                f"{offset + last} of a storage of {self.source.nbytes} bytes"
             )
             raise CorruptModelError(message)
 

@@ -38,7 +38,7 @@ class Chunk(NamedTuple):
     codes: npt.NDArray[np.generic] | None
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(kw_only=True, repr=False, eq=False)
 class TensorRef(TensorRecord):
     """One tensor, lazy: its bytes are read when one of the methods asks for them.
 

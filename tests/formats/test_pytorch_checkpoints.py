@@ -116,7 +116,7 @@ def test_a_module_beside_its_state_dict_is_listed_once(tmp_path, order):
     record = saved(tmp_path, {key: parts[key] for key in order})
     assert sorted(by_name(record)) == sorted(net.state_dict())
     assert all(tensor.alias_of is None for tensor in record.tensors)
-    assert record.layers["blocks.0.conv"].op_type == "Conv2d"
+    assert record.op_types["blocks.0.conv"] == "Conv2d"
 
 
 @both_containers
@@ -135,8 +135,8 @@ def test_a_pickled_module_needs_neither_its_class_nor_its_file(tmp_path, is_zip)
     assert_holds(record, net.state_dict())
     assert record.metadata["kind"] == "pickled module"
     assert record.metadata["class"] == "Net"
-    assert record.layers["blocks.0.norm"].op_type == "BatchNorm2d"
-    assert record.layers["rnn"].op_type == "LSTM"
+    assert record.op_types["blocks.0.norm"] == "BatchNorm2d"
+    assert record.op_types["rnn"] == "LSTM"
 
 
 def saved_record(path):
@@ -202,8 +202,8 @@ def test_torchscript_modules_are_listed_like_the_module(tmp_path):
     for tensor in record.tensors:
         assert_same(tensor, net.state_dict()[tensor.name])
     assert record.metadata["kind"] == "TorchScript"
-    assert record.layers["blocks.1.conv"].op_type == "Conv2d"
-    assert record.layers["rnn"].op_type == "LSTM"
+    assert record.op_types["blocks.1.conv"] == "Conv2d"
+    assert record.op_types["rnn"] == "LSTM"
 
 
 def test_constants_of_frozen_torchscript_are_listed(tmp_path):

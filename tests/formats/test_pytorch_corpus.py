@@ -95,7 +95,7 @@ def test_resnet8_shows_nine_convolutions_and_the_constants():
         assert tensors[f"{path}.weight"].shape == shape
         assert tensors[f"{path}.weight"].layer == path
         assert tensors[f"{path}.bias"].shape == shape[:1]
-        assert record.layers[path].op_type == "Conv2d"
+        assert record.op_types[path] == "Conv2d"
     assert tensors["initializers.onnx_initializer_0"].shape == (1, 16, 1, 1)
     assert tensors["initializers.onnx_initializer_15"].shape == (64, 10)
     assert all(tensor.quant is None and tensor.alias_of is None for tensor in record.tensors)
@@ -115,7 +115,7 @@ def test_quantized_resnet8_shows_the_codes_that_torch_unpacks():
         assert tensors[f"{name}.weight"].quant.axis == 0
         assert_same(tensors[f"{name}.weight"], weight)
         assert_same(tensors[f"{name}.bias"], bias)
-        assert record.layers[name].op_type == "quantized.Conv2d"
+        assert record.op_types[name] == "quantized.Conv2d"
     state_dict = script.state_dict()
     for name, expected in state_dict.items():
         assert_same(tensors[name], expected)

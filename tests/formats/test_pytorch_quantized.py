@@ -83,11 +83,11 @@ def test_static_quantization_is_read_from_every_kind_of_file(tmp_path, kind, eng
     module = saved(tmp_path, model)
     assert_layer(module, "layer", layer)
     name = type(layer).__name__
-    assert module.layers["layer"].op_type == f"quantized.{name}"
+    assert module.op_types["layer"] == f"quantized.{name}"
     for script in (torch.jit.script(model), torch.jit.trace(model, example)):
         record = scripted(tmp_path, script)
         assert_layer(record, "layer", layer)
-        assert record.layers["layer"].op_type == f"quantized.{name}"
+        assert record.op_types["layer"] == f"quantized.{name}"
 
 
 @pytest.mark.parametrize("kind", LAYERS)
@@ -101,7 +101,7 @@ def test_frozen_modules_keep_their_weights_among_the_constants(tmp_path, kind):
     assert_same(weight, expected.unsqueeze(2) if kind == "Conv1d" else expected)
     # torch packs one dimension as two, and a transposed convolution as any other.
     kinds = {"Conv1d": "Conv2d", "Depthwise": "Conv2d", "ConvTranspose2d": "Conv2d", "LinearNoBias": "Linear"}
-    assert record.layers[weight.layer].op_type == f"quantized.{kinds.get(kind, kind)}"
+    assert record.op_types[weight.layer] == f"quantized.{kinds.get(kind, kind)}"
     assert kinds.get(kind, kind) in weight.quant.source
 
 
@@ -252,8 +252,8 @@ def test_mobile_models_keep_weights_in_operator_contexts_and_hoisted_parameters(
     assert_same(tensors["CONSTANTS.c1.weight"], linear)
     assert_same(tensors["features.0.0.weight"], quantized)
     assert_same(tensors["features.0.0.bias"], bias)
-    assert record.layers["CONSTANTS.c1"].op_type == "Linear"
-    assert record.layers["features.0.0"].op_type == "quantized.Conv2d"
+    assert record.op_types["CONSTANTS.c1"] == "Linear"
+    assert record.op_types["features.0.0"] == "quantized.Conv2d"
 
 
 def test_cells_of_recurrent_layers_keep_their_two_weights_apart(tmp_path):

@@ -126,9 +126,9 @@ def test_text_that_is_not_utf8_is_replaced_wherever_it_stands(tmp_path, broken):
     path.write_bytes(b"\x08\x0a" + texts + field(7, inner) + field(8, field(1, broken) + b"\x10\x01") + field(14, word))
     record = open_file(path)
     shown = [[entry.name, entry.layer, entry.role, entry.note] for entry in record.tensors]
-    shown += [[layer.path, layer.op_type] for layer in record.layers.values()]
+    shown += [[path, op_type] for path, op_type in record.op_types.items()]
     assert len(record.tensors) == 2
-    json.dumps([shown, dict(record.metadata), record.producer, list(record.layers)]).encode()
+    json.dumps([shown, dict(record.metadata), record.producer, list(record.op_types)]).encode()
     assert all(isinstance(word, str) for words in shown for word in words)
     assert record.tensors[0].name == broken.decode("utf-8", "replace")
 

@@ -10,7 +10,7 @@ from quantwidget.conventions import recognise
 from quantwidget.conventions.torch_reference import STATED_TYPES
 from quantwidget.formats.pytorch.checkpoint import PARALLEL, shown_path, told_apart
 from quantwidget.live.whole_numbers import with_whole_numbers_as_codes
-from quantwidget.record import LayerRecord, ModelRecord, TensorRecord, unique_name
+from quantwidget.record import ModelRecord, TensorRecord, unique_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -78,12 +78,9 @@ class Collection:
             records.append(replace(record, name=name, layer=layer, alias_of=None if holder == name else holder))
         records = list(with_whole_numbers_as_codes(told_apart(records)))
         tensors = recognise(tuple(records), {STATED_TYPES: self.words} if self.words else {})
-        layers = {
-            path: LayerRecord(path=path, op_type=word)
-            for path, word in (
-                (shown_path(f"{path}.", is_parallel=is_parallel).removesuffix("."), word)
-                for path, word in self.classes.items()
-            )
+        op_types = {
+            shown_path(f"{path}.", is_parallel=is_parallel).removesuffix("."): word
+            for path, word in self.classes.items()
         }
         used = {tensor.layer for tensor in tensors}
         if self.skipped:
@@ -94,7 +91,7 @@ class Collection:
         return ModelRecord(
             format=form,
             tensors=tensors,
-            layers={path: layer for path, layer in layers.items() if path in used},
+            op_types={path: word for path, word in op_types.items() if path in used},
             metadata={"class": word} if word else {},
             notes=tuple(self.notes),
         )

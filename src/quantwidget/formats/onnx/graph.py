@@ -292,16 +292,15 @@ class Graph:
 
     def _add_nodes(self, protos: Sequence[NodeProto], scope: Scope) -> None:
         self._node_budget.spend(len(protos))
-        ends: list[tuple[NodeProto, list[str], list[str], Sequence[AttributeProto]]] = []
-        define, find, names = scope.define, scope.find, scope.names
+        ends: list[tuple[NodeProto, list[str], tuple[Key | None, ...], Sequence[AttributeProto]]] = []
+        define, find = scope.define, scope.find
         for proto in protos:  # each field of a message is looked up once: the look-up is what takes the time
             incoming, outgoing = [*map(text, proto.input[:])], [*map(text, proto.output[:])]
             attributes = proto.attribute or ()
             self._end_budget.spend(len(incoming) + len(outgoing) + len(attributes))
-            ends.append((proto, incoming, outgoing, attributes))
-            for name in outgoing:
-                define(name)
-        for proto, incoming, outgoing, attributes in ends:
+            outputs = tuple([define(name) if name else None for name in outgoing])
+            ends.append((proto, incoming, outputs, attributes))
+        for proto, incoming, outputs, attributes in ends:
             op, domain = text(proto.op_type), text(proto.domain)
             if domain in ONNX_DOMAINS:
                 domain = ""
@@ -309,7 +308,6 @@ class Graph:
                 self._add_constant_node(proto, scope)
                 continue
             inputs = tuple([find(name) for name in incoming])
-            outputs = tuple([names[name] if name else None for name in outgoing])
             self._read.update(inputs)
             if op == "Identity" and not domain and inputs and inputs[0] and outputs and outputs[0]:
                 self._sources.setdefault(outputs[0], inputs[0])

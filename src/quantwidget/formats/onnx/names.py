@@ -25,6 +25,7 @@ _MAX_METADATA = 10_000
 _BIASED = frozenset({"MatMul", "FusedMatMul", "Gemm", "Conv", "ConvTranspose", "MatMulInteger", "ConvInteger"})
 """Operators after which an Add of a constant is their bias."""
 _MAX_STEPS_BACK = 16
+_NO_ROLES: dict[int, str] = {}
 
 
 class Place(NamedTuple):
@@ -126,12 +127,14 @@ class Namer:
 
     def _destination(self, constant: Constant) -> Use | None:
         """Find the first place where a constant takes effect, after it was dequantized and reshaped."""
-        first = None
-        for use, _ in self._graph.reached(constant.key, PASSES):
+        uses = self._graph.uses(constant.key)
+        for use in uses:
             if use.at != 0 or use.node.op not in PASSES:
                 return use
-            first = first or use
-        return first
+        for use, moves in self._graph.reached(constant.key, PASSES) if uses else ():
+            if moves and (use.at != 0 or use.node.op not in PASSES):
+                return use
+        return uses[0] if uses else None
 
     def _owner(self, use: Use | None) -> Node | None:
         """Find the node whose layer a constant belongs to: for a bias that is added, the node before the Add."""
@@ -169,9 +172,9 @@ class Namer:
 
     def _place(self, constant: Constant, layer: str, use: Use | None, owner: Node | None) -> None:
         named = self._named[constant]
-        words = [] if use is None else [ROLES.get(use.node.op, {}).get(use.at, "")]
-        words.append("" if named is None else named[1])
-        if use is not None:
+        role = "" if use is None else ROLES.get(use.node.op, _NO_ROLES).get(use.at, "")
+        words = [role, "" if named is None else named[1]]
+        if use is not None and (not role or (layer, role) in self._taken):
             if owner is not use.node:
                 words.append(BIAS)
             version = self._versions.get(use.node.domain, 1)

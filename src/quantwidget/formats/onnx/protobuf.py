@@ -6,6 +6,7 @@ Layouts: https://protobuf.dev/programming-guides/encoding and the field numbers 
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -67,7 +68,9 @@ _LAYOUTS: dict[str, _Layout] = {
 RAW_DATA, STRING_DATA = 9, 6
 _PACKED_DATA = frozenset({4, 5, 7, 10, 11})  # float, int32, int64, double and uint64
 _TENSOR_DOC_STRING = 12
-_DIMS_KEY, _DATA_TYPE_KEY, _NAME_KEY, _RAW_DATA_KEY = 1 << 3, 2 << 3, 8 << 3 | _LENGTH, RAW_DATA << 3 | _LENGTH
+_RAW_DATA_KEY = RAW_DATA << 3 | _LENGTH
+_ORDINARY_HEAD = re.compile(rb"(?:\x08[\x80-\xff]*[\x00-\x7f])*\x10[\x80-\xff]*[\x00-\x7f]\x42[\x00-\x7f]")
+"""Dimensions (field 1), one element type (2) and the length of a short name (8)."""
 
 
 class Extent(NamedTuple):
@@ -342,25 +345,17 @@ class _Walk:
     def _ordinary_tensor(self, start: int, stop: int) -> list[bytes] | None:
         """Take the elements out of a tensor of shape, type, name and then nothing but them; None for any other."""
         window, base = self._around(start)
-        at, count = start - base, 1
-        while (key := window[at]) != _RAW_DATA_KEY:
-            count += 1
-            at += 1
-            if key == _NAME_KEY and window[at] < _CONTINUES:
-                at += 1 + window[at]
-            elif key in {_DIMS_KEY, _DATA_TYPE_KEY}:
-                while window[at] >= _CONTINUES:
-                    at += 1
-                at += 1
-            else:
-                return None
-        if at >= stop - base:
+        head = _ORDINARY_HEAD.match(window, start - base)
+        if head is None:
+            return None
+        at = head.end() + window[head.end() - 1]
+        if window[at] != _RAW_DATA_KEY or at >= stop - base:
             return None
         length, body = _number(window, at + 1, stop - base, base)
         if base + body + length != stop:
             return None
-        self._budget.spend(MESSAGE_COST * count)
-        return [self._kept(start, base + at, "Tensor"), self._ticket({RAW_DATA: Extent(base + body, length)})]
+        self._budget.spend(MESSAGE_COST * ((head.end() - head.start()) // 2 + 1))
+        return [window[head.start() : at], self._ticket({RAW_DATA: Extent(base + body, length)})]
 
     def _any_tensor(self, start: int, stop: int) -> list[bytes]:
         fields = list(self._fields(start, stop))

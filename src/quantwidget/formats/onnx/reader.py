@@ -21,7 +21,7 @@ from quantwidget.formats.onnx.roles import WEIGHT
 from quantwidget.formats.onnx.sniffing import form_of
 from quantwidget.formats.onnx.tensors import StoredTensor, TensorReader
 from quantwidget.formats.onnx.textforms import check_length, parse
-from quantwidget.record import LayerRecord, ModelRecord, TensorRecord, unique_name
+from quantwidget.record import ModelRecord, TensorRecord, unique_name
 from quantwidget.sources import HeldBytes, ModelFile
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _read(source: ByteSource, skeleton: SlimModel, path: Path | None) -> ModelRe
     return ModelRecord(
         format=NAME,
         tensors=tuple(_records(graph, stored, places)),
-        layers=_layers(places.values()),
+        op_types=_op_types(places.values()),
         producer=f"{text(model.producer_name)} {text(model.producer_version)}".strip(),
         metadata=_metadata(model),
         notes=("the graphs for training are not shown",) if model.training_info else (),
@@ -166,13 +166,13 @@ def _records(
         )
 
 
-def _layers(places: Iterable[Place]) -> dict[str, LayerRecord]:
-    """One record for each layer whose operator is known; the operator of its weight speaks for it."""
-    layers: dict[str, LayerRecord] = {}
-    for place in places:
-        if place.op_type and (place.layer not in layers or place.role == WEIGHT):
-            layers[place.layer] = LayerRecord(path=place.layer, op_type=place.op_type)
-    return layers
+def _op_types(places: Iterable[Place]) -> dict[str, str]:
+    """Name the operator of each layer where it is known; the one of its weight speaks for it."""
+    op_types: dict[str, str] = {}
+    for layer, role, op_type in places:
+        if op_type and (layer not in op_types or role == WEIGHT):
+            op_types[layer] = op_type
+    return op_types
 
 
 def _metadata(model: ModelProto) -> dict[str, str]:

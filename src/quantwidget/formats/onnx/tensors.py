@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -124,21 +125,16 @@ class TensorReader:
 
     def read(self, tensor: TensorProto) -> StoredTensor:
         """Describe a tensor; what is wrong with it is told in its note and never raised."""
-        data_type = tensor.data_type
-        word = type_word(data_type)
-        dtype = _DTYPES.get(data_type)
-        name = dtype.name if dtype else word.lower()
         shape = tuple(tensor.dims[:])
-        problem = shape_problem(shape)
+        dtype, name, word, needed, problem = _facts(tensor.data_type, shape)
         if problem:
             return StoredTensor(dtype=name, storage_dtype=word, shape=(), note=problem)
-        if data_type == TensorProto.STRING:
+        if tensor.data_type == TensorProto.STRING:
             nbytes = self._string_bytes(tensor)
             return StoredTensor(dtype=name, storage_dtype=word, shape=shape, nbytes=nbytes, note="text, not numbers")
         if dtype is None:
             note = f"elements of {word} are not decoded"
             return StoredTensor(dtype=name, storage_dtype=word, shape=shape, note=note)
-        needed = dtype.nbytes(math.prod(shape))
         external = None
         source: ByteSource
         try:
@@ -201,6 +197,16 @@ class TensorReader:
     def _string_bytes(self, tensor: TensorProto) -> int:
         taken = self._model.extents_of(tensor.raw_data) or {}
         return taken.get(STRING_DATA, Extent(0, 0)).nbytes + sum(map(len, tensor.string_data))
+
+
+@lru_cache(maxsize=4096)
+def _facts(data_type: int, shape: tuple[int, ...]) -> tuple[DType | None, str, str, int, str]:
+    """Look at a type and a shape, which many tensors share: dtype, its name and word, bytes, and what is wrong."""
+    word = type_word(data_type)
+    dtype = _DTYPES.get(data_type)
+    problem = shape_problem(shape)
+    nbytes = 0 if problem or dtype is None else dtype.nbytes(math.prod(shape))
+    return dtype, dtype.name if dtype else word.lower(), word, nbytes, problem
 
 
 def type_word(data_type: int) -> str:

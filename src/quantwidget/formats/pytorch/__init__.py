@@ -112,7 +112,7 @@ def _read_archive(archive: Archive, beside: Path) -> ModelRecord:
 
 def _read_exported(archive: Archive) -> ModelRecord:
     exported = ExportedArchive(archive)
-    tensors, layers = exported.read()
+    tensors, op_types = exported.read()
     metadata = {
         "kind": "exported program",
         **exported.facts,
@@ -122,7 +122,7 @@ def _read_exported(archive: Archive) -> ModelRecord:
     return ModelRecord(
         format=NAME,
         tensors=tensors,
-        layers=layers,
+        op_types=op_types,
         producer="torch",
         metadata={key: value for key, value in metadata.items() if value},
         notes=tuple(exported.notes),
@@ -150,7 +150,7 @@ def _record(checkpoint: Checkpoint, beside: Path, names: Iterable[Name], facts: 
     return ModelRecord(
         format=NAME,
         tensors=tensors,
-        layers=checkpoint.layers(tensors),
+        op_types=checkpoint.op_types(tensors),
         producer="torch",
         metadata={key: value for key, value in metadata.items() if value},
         notes=(*checkpoint.notes, *configuration.notes),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from quantwidget.formats.pytorch.inert import Call, Name, arguments, callee_path, unwrapped
 from quantwidget.formats.pytorch.tensors import Tensor, is_tensor, read_tensor
 from quantwidget.formats.pytorch.walk import ORDERED_DICT, Walk
-from quantwidget.record import LayerRecord, TensorRecord, unique_name
+from quantwidget.record import TensorRecord, unique_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,7 +148,7 @@ class Checkpoint:
             )
         return told_apart(records)
 
-    def layers(self, records: tuple[TensorRecord, ...]) -> dict[str, LayerRecord]:
+    def op_types(self, records: tuple[TensorRecord, ...]) -> dict[str, str]:
         """Name the class of each layer that has tensors, where it is known."""
         is_parallel = self._is_parallel()
         used = {record.layer for record in records}
@@ -156,7 +156,7 @@ class Checkpoint:
             (shown_path(f"{path}.", is_parallel=is_parallel).removesuffix("."), name)
             for path, name in self.classes.items()
         )
-        return {path: LayerRecord(path=path, op_type=name) for path, name in shown if path in used and name}
+        return {path: name for path, name in shown if path in used and name}
 
     def _is_parallel(self) -> bool:
         return all(item.name.startswith(PARALLEL) for item in self._listed)

@@ -12,7 +12,7 @@ from quantwidget.bounded_json import parse_json
 from quantwidget.errors import CorruptModelError, UnsupportedFormatError
 from quantwidget.formats.pytorch.archive import Archive
 from quantwidget.formats.pytorch.exported_graph import Graph
-from quantwidget.formats.pytorch.exported_records import layers_of, records_of
+from quantwidget.formats.pytorch.exported_records import op_types_of, records_of
 from quantwidget.formats.pytorch.exported_schemes import SCALAR_TYPES
 from quantwidget.formats.pytorch.inert import Call, unwrapped
 from quantwidget.formats.pytorch.pickled import PickleReader
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from quantwidget.formats.pytorch.inert import Name
-    from quantwidget.record import LayerRecord, TensorRecord
+    from quantwidget.record import TensorRecord
     from quantwidget.sources import ByteSource
 
 MAX_NESTED = 20_000
@@ -91,8 +91,8 @@ class ExportedArchive:
         """Every class and function that a pickle in the archive names."""
         return self._pickles.names
 
-    def read(self) -> tuple[tuple[TensorRecord, ...], dict[str, LayerRecord]]:
-        """Read every program; names and layers of several are told apart by the program's name.
+    def read(self) -> tuple[tuple[TensorRecord, ...], dict[str, str]]:
+        """Read every program; names of several are told apart by the program's name.
 
         Raises
         ------
@@ -106,18 +106,18 @@ class ExportedArchive:
             message = "this archive of torch.export holds no program: only compiled code, which is not read"
             raise UnsupportedFormatError(message)
         records: list[TensorRecord] = []
-        layers: dict[str, LayerRecord] = {}
+        op_types: dict[str, str] = {}
         for name, entry in programs.items():
             tensors = dict(self._early_tensors() if entry == _EARLY_PROGRAM else self._tensors(name))
             graph = self._graph(entry)
             prefix = f"{name}." if len(programs) > 1 else ""
             records += records_of(tensors, graph, prefix)
-            layers.update(layers_of(graph, prefix))
+            op_types.update(op_types_of(graph, prefix))
         if not records and not self._has_graph:
             message = "this archive was written by torch.export, and neither weights nor a graph can be read in it"
             raise UnsupportedFormatError(message)
         used = {record.layer for record in records}
-        return tuple(records), {path: layer for path, layer in layers.items() if path in used}
+        return tuple(records), {path: op_type for path, op_type in op_types.items() if path in used}
 
     def _programs(self) -> dict[str, str]:
         if _EARLY_PROGRAM in self.archive:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from quantwidget.formats.pytorch.exported_schemes import Dequantized, dequantized, simulated
-from quantwidget.record import LayerRecord, TensorRecord
+from quantwidget.record import TensorRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -96,8 +96,7 @@ def _place(name: str, graph: Graph | None, *, is_codes: bool) -> tuple[str, str]
     return use.node.module.path, _ROLES.get(use.argument, use.argument)
 
 
-def layers_of(graph: Graph | None, prefix: str) -> dict[str, LayerRecord]:
+def op_types_of(graph: Graph | None, prefix: str) -> dict[str, str]:
     """Name the class of each module that the graph passes through, by path."""
     classes = {} if graph is None else graph.classes
-    named = {(prefix + path).removesuffix("."): name for path, name in classes.items() if path and name}
-    return {path: LayerRecord(path=path, op_type=name) for path, name in named.items()}
+    return {(prefix + path).removesuffix("."): name for path, name in classes.items() if path and name}

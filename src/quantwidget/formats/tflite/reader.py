@@ -13,7 +13,7 @@ from quantwidget.formats.tflite.operators import COMPILED, WEIGHT
 from quantwidget.formats.tflite.quantization import decoding
 from quantwidget.formats.tflite.tensors import MAX_TENSORS, buffers_of
 from quantwidget.layouts import Sparse
-from quantwidget.record import LayerRecord, ModelRecord, TensorRecord, unique_name
+from quantwidget.record import ModelRecord, TensorRecord, unique_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,20 +46,20 @@ def read_model(name: str, file: ModelFile) -> ModelRecord:
     for table in model.children(schema.Model.SUBGRAPHS, MAX_GRAPHS):
         graphs.append(Graph.of(table, len(graphs), operators, buffers, tensors_left))
         tensors_left -= len(graphs[-1].tensors)
-    layers: dict[str, LayerRecord] = {}
-    tensors = tuple(_records(file, graphs, layers))
+    op_types: dict[str, str] = {}
+    tensors = tuple(_records(file, graphs, op_types))
     compiled = sorted({word for word in operators if word.startswith(COMPILED)})
     return ModelRecord(
         format=name,
         tensors=tensors,
-        layers=layers,
+        op_types=op_types,
         producer=model.text(schema.Model.DESCRIPTION),
         metadata=_metadata(model, len(graphs)),
         notes=tuple(f"the weights inside the compiled operator {word} are not decoded" for word in compiled),
     )
 
 
-def _records(file: ModelFile, graphs: list[Graph], layers: dict[str, LayerRecord]) -> Iterator[TensorRecord]:
+def _records(file: ModelFile, graphs: list[Graph], op_types: dict[str, str]) -> Iterator[TensorRecord]:
     names: dict[str, int] = {}
     first_at: dict[tuple[object, ...], str] = {}
     for graph in graphs:
@@ -80,8 +80,8 @@ def _records(file: ModelFile, graphs: list[Graph], layers: dict[str, LayerRecord
             if isinstance(storage, Sparse):
                 notes.append(f"sparse: {storage.values.size} of {storage.size} elements are stored")
                 nbytes = storage.nbytes
-            if place.op_type and (place.layer not in layers or place.role == WEIGHT):
-                layers[place.layer] = LayerRecord(path=place.layer, op_type=place.op_type)
+            if place.op_type and (place.layer not in op_types or place.role == WEIGHT):
+                op_types[place.layer] = place.op_type
             yield TensorRecord(
                 name=name,
                 layer=place.layer,
