@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -14,12 +16,14 @@ from quantwidget.errors import NotDecodedError
 from quantwidget.record import TensorRecord
 from quantwidget.schemes import scheme_of
 from quantwidget.sketches import Histogram, Sketch, histogram_of, linear_edges
+from quantwidget.threads import in_order, thread_count
 from quantwidget.wire import AffineMap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
+    from typing_extensions import Self
 
     from quantwidget.schemes import Scheme
     from quantwidget.storage import Region
@@ -29,6 +33,28 @@ if TYPE_CHECKING:
 
 PIECE = 1 << 19
 """Elements that are decoded at a time."""
+
+GROUP = 16
+"""Pieces that are summarised one after the other. Groups are merged in their order, so that a summary is the same
+to the last bit however they are spread over threads, processes and machines."""
+
+PARALLEL_ELEMENTS = 1 << 22
+"""Smaller tensors are summarised on the caller's thread."""
+
+
+class Summary(Protocol):
+    """What one pass over a tensor fills."""
+
+    def update(self, values: npt.NDArray[np.generic], codes: npt.NDArray[np.generic] | None = None) -> None:
+        """Take in the values of some elements, and the codes of the same elements."""
+        ...
+
+    def merge(self, other: Self) -> None:
+        """Take in all that another one has seen."""
+        ...
+
+
+AnySummary = TypeVar("AnySummary", bound=Summary)
 
 
 class Chunk(NamedTuple):
@@ -113,8 +139,37 @@ class TensorRef(TensorRecord):
 
     def chunks(self, elements: int = PIECE) -> Iterator[Chunk]:
         """Decode the tensor, at most ``elements`` at a time, in the order of the file; memory does not grow with it."""
-        for _, values, codes in self._pieces(elements):
-            yield Chunk(values.reshape(-1), None if codes is None else codes.reshape(-1))
+        return self._chunks(elements, 0, None)
+
+    @property
+    def group_count(self) -> int:
+        """Number of groups of `GROUP` pieces that the tensor is summarised in."""
+        self._scheme()
+        return 0 if self.storage is None else -(-sum(1 for _ in self.storage.regions(PIECE)) // GROUP)
+
+    def group(self, number: int, into: AnySummary) -> AnySummary:
+        """Take one group of pieces, of number 0 to `group_count` - 1, into a summary that holds nothing yet."""
+        for chunk in self._chunks(PIECE, number * GROUP, (number + 1) * GROUP):
+            into.update(chunk.values, chunk.codes)
+        return into
+
+    def summarise(self, empty: Callable[[], AnySummary], threads: int | None = None) -> AnySummary:
+        """Take the whole tensor into a summary, group by group, a large one on several threads.
+
+        Parameters
+        ----------
+        empty
+            Makes a summary of nothing.
+        threads
+            As many as there are processors by default.
+        """
+        if threads is None:
+            threads = thread_count() if self.size >= PARALLEL_ELEMENTS else 1
+        groups = (partial(self._group_into, number, empty) for number in range(self.group_count))
+        summary = empty()
+        for part in in_order(groups, threads):
+            summary.merge(part)
+        return summary
 
     def empty_sketch(self) -> Sketch:
         """Return a sketch of no elements that is set up for this tensor's chunks.
@@ -151,16 +206,22 @@ class TensorRef(TensorRecord):
             return None
         return AffineMap(scale=scale, zero_point=zero_point, offset=offset)
 
-    def sketch(self) -> Sketch:
-        """Summarise the whole tensor in one pass: exact statistics and counts per cell, see `Sketch`."""
-        sketch = self.empty_sketch()
-        for chunk in self.chunks():
-            sketch.update(chunk.values, chunk.codes)
+    def sketch(self, *, fine: bool = True) -> Sketch:
+        """Summarise the whole tensor: exact statistics and counts per cell, see `Sketch`.
+
+        Parameters
+        ----------
+        fine
+            Where the counts are not exact, a second pass counts along the range that the first one found.
+        """
+        sketch = self.summarise(self.empty_sketch)
+        if fine and (finer := sketch.empty_finer()) is not None:
+            sketch.refine(self.summarise(finer.empty))
         return sketch
 
     def stats(self) -> Statistics:
         """Exact statistics of the values: count, zeros, NaN, infinities, minimum, maximum, mean and std."""
-        return self.sketch().statistics
+        return self.sketch(fine=False).statistics
 
     def histogram(self, bins: int = 50, range: tuple[float, float] | None = None) -> Histogram:  # noqa: A002 - as NumPy
         """Count the values in equal bins, exactly as ``np.histogram`` of the finite values does.
@@ -189,11 +250,18 @@ class TensorRef(TensorRecord):
             range = (statistics.minimum or 0.0, statistics.maximum or 0.0)  # noqa: A001
         return histogram_of((chunk.values for chunk in self.chunks()), linear_edges(range[0], range[1], bins))
 
-    def _pieces(self, elements: int) -> Iterator[_Piece]:
+    def _group_into(self, number: int, empty: Callable[[], AnySummary]) -> AnySummary:
+        return self.group(number, empty())
+
+    def _chunks(self, elements: int, first: int, end: int | None) -> Iterator[Chunk]:
+        for _, values, codes in self._pieces(elements, first, end):
+            yield Chunk(values.reshape(-1), None if codes is None else codes.reshape(-1))
+
+    def _pieces(self, elements: int, first: int = 0, end: int | None = None) -> Iterator[_Piece]:
         scheme = self._scheme()
         if self.storage is None:
             return
-        for region in self.storage.regions(elements):
+        for region in islice(self.storage.regions(elements), first, end):
             codes = scheme.codes(self, region)
             yield region, scheme.values(self, region, codes), codes
 

@@ -15,6 +15,22 @@ if TYPE_CHECKING:
     from quantwidget.dtypes import DType
 
 
+class FinerCounts:
+    """What a second pass over a tensor counts, once its range is known."""
+
+    def empty(self) -> FinerCounts:
+        """Return the same counts of nothing."""
+        raise NotImplementedError
+
+    def update(self, values: npt.NDArray[np.generic], codes: npt.NDArray[np.generic] | None = None) -> None:
+        """Count the elements of a chunk; see `Sketch.update`."""
+        raise NotImplementedError
+
+    def merge(self, other: FinerCounts) -> None:
+        """Add the counts of other elements of the same tensor."""
+        raise NotImplementedError
+
+
 class Sketch:
     """The distribution of a tensor's values and, where it is quantized, of its codes.
 
@@ -80,6 +96,14 @@ class Sketch:
         (self.values or self._value_moments).update(values)
         if self.codes is not None and codes is not None:
             self.codes.update(codes)
+
+    def empty_finer(self) -> FinerCounts | None:
+        """Return counts of nothing along the range that this sketch has found; None where its counts are exact."""
+        return None
+
+    def refine(self, finer: FinerCounts) -> None:
+        """Keep the counts of a second pass over the same elements."""
+        raise NotImplementedError
 
     def merge(self, other: Sketch) -> None:
         """Take in all that a sketch of other elements of the same tensor has seen.
