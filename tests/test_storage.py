@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tracemalloc
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import ml_dtypes
@@ -278,3 +279,20 @@ def test_what_is_read_of_a_model_in_memory_is_a_copy():
     tensor.values()[:] = 0
     tensor.read_storage((slice(0, 3), slice(0, 4)))[:] = 0
     np.testing.assert_array_equal(weight, np.arange(12).reshape(3, 4))
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_deflated_entry_may_be_looked_at_by_several_threads(monkeypatch, held):
+    content = np.random.default_rng(30).integers(0, 50, 3_000_000, np.uint8).tobytes()
+    if not held:
+        monkeypatch.setattr("quantwidget.sources.LONGEST_HELD", 0)
+    source = deflated(content)
+    places = [(number * 300_000 + thread, 250_000) for number in range(10) for thread in range(4)]
+
+    def look(place):
+        return source.view(*place).tobytes()
+
+    with ThreadPoolExecutor(4) as pool:
+        looks = list(pool.map(look, places))
+    assert copy.copy(source).view(5, 100).tobytes() == content[5:105]
+    assert looks == [content[offset : offset + nbytes] for offset, nbytes in places]

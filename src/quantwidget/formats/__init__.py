@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from quantwidget.errors import UnsupportedFormatError
 from quantwidget.formats.others import stand_in, what_else
+from quantwidget.remote import RemotePath
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,8 +78,7 @@ def open_record(path: Path, *, name: str | None = None) -> ModelRecord:
         raise FileNotFoundError(message)
     head = b""
     if path.is_file():
-        with path.open("rb") as file:
-            head = file.read(HEAD)
+        head = _head(path)
         if sentence := stand_in(head):
             message = f"{path.name} {sentence}"
             raise UnsupportedFormatError(message)
@@ -102,6 +102,13 @@ def open_record(path: Path, *, name: str | None = None) -> ModelRecord:
         else f"{path.name} is not a model file that quantwidget reads ({known})"
     )
     raise UnsupportedFormatError(message)
+
+
+def _head(path: Path) -> bytes:
+    if isinstance(path, RemotePath):
+        return path.head(HEAD)
+    with path.open("rb") as file:
+        return file.read(HEAD)
 
 
 def _exists(path: Path) -> bool:

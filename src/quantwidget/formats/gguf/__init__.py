@@ -12,6 +12,7 @@ from quantwidget.formats.gguf.header import MAGIC, MOST_NAMED, read_header
 from quantwidget.formats.gguf.tensors import records_of
 from quantwidget.formats.gguf.types import FILE_TYPES
 from quantwidget.record import ModelRecord, unique_name
+from quantwidget.remote import RemotePath
 from quantwidget.sources import ModelFile
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ ENDINGS = (".gguf",)
 
 MAX_SHOWN = 256
 """Keys that the metadata lists."""
+
+MAX_ASKED = 1000
+"""Parts of a remote model that are asked for."""
 
 _PART = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE | re.DOTALL)
 
@@ -106,7 +110,7 @@ def _parts(path: Path) -> _Parts:
     found = {int(named["number"]): path}
     # Without the right to list the folder, this file is all there is.
     with suppress(PermissionError):
-        for other in path.parent.iterdir():
+        for other in _beside(path, named):
             part = _PART.fullmatch(other.name)
             if (
                 part is not None
@@ -121,6 +125,15 @@ def _parts(path: Path) -> _Parts:
         first = ", ".join(map(str, missing[:MOST_NAMED])) + (", …" if len(missing) > MOST_NAMED else "")
         notes.append(f"parts that are missing beside this file: {first} ({len(missing)} of {count})")
     return _Parts([found[number] for number in sorted(found)], notes)
+
+
+def _beside(path: Path, part: re.Match[str]) -> Iterable[Path]:
+    """Give what lies beside a part; elsewhere, where folders are not always listed, what the other parts are called."""
+    if not isinstance(path, RemotePath):
+        return path.parent.iterdir()
+    numbers = range(1, min(int(part["count"]), MAX_ASKED) + 1)
+    name, count, ending = part["name"], part["count"], path.suffix
+    return (path.parent / f"{name}-{number:05}-of-{count}{ending}" for number in numbers)
 
 
 def _with_unique_names(tensors: Iterable[TensorRecord], notes: list[str]) -> tuple[TensorRecord, ...]:

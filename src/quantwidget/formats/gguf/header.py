@@ -54,6 +54,8 @@ MAX_DEPTH = 8
 MAX_DIMENSIONS = 16
 """ggml itself has four."""
 
+_FIRST_LOOK = 1 << 16
+
 _KINDS = (
     *("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "bool"),
     *("string", "array", "uint64", "int64", "float64"),
@@ -133,14 +135,15 @@ def read_header(file: ModelFile) -> Header:
     CorruptModelError
         The header is cut off, or states something that no model has.
     """
-    return _Walk(file.mapped()).read()
+    return _Walk(file).read()
 
 
 class _Walk:
     """A place in a header that moves forward."""
 
-    def __init__(self, view: memoryview) -> None:
-        self._view, self._at = view, 0
+    def __init__(self, file: ModelFile) -> None:
+        self._file, self._at = file, 0
+        self._view = file.beginning(_FIRST_LOOK)
         self._header = Header()
         self._order: Literal["<", ">"] = "<"
         self._strings = MAX_STRINGS
@@ -213,7 +216,7 @@ class _Walk:
                 message = f"the arrays up to {key!r:.100} are longer or deeper than those of any model"
                 raise CorruptModelError(message)
             if kind == _STRING:
-                self._at = after_strings(self._view, self._at, count, self._order)
+                self._step_over_strings(count)
             else:
                 for _ in range(count):
                     self._array(key, depth + 1)
@@ -221,6 +224,20 @@ class _Walk:
             message = f"the array {key!r:.100} has the unknown type {kind}, so what follows it cannot be found"
             raise CorruptModelError(message)
         return ArrayValue(_KINDS[kind], count)
+
+    def _step_over_strings(self, count: int) -> None:
+        while (after := self._after_strings(count)) is None:
+            self._look_further(1)
+        self._at = after
+
+    def _after_strings(self, count: int) -> int | None:
+        """Find the end of an array of strings; None when it is not seen yet."""
+        try:
+            return after_strings(self._view, self._at, count, self._order)
+        except CorruptModelError:
+            if len(self._view) == self._file.nbytes:
+                raise
+            return None
 
     def _alignment(self) -> int:
         alignment = self._header.values.get("general.alignment", DEFAULT_ALIGNMENT)
@@ -271,10 +288,18 @@ class _Walk:
         self._step(struct.calcsize(layout))
         return struct.unpack_from(layout, self._view, start)
 
+    def _look_further(self, nbytes: int) -> None:
+        """See so many bytes more of the file, and an eighth of what was seen, so that few looks are needed."""
+        seen = len(self._view)
+        self._view = self._file.beginning(seen + max(nbytes, seen // 8, _FIRST_LOOK), self._view)
+
     def _step(self, nbytes: int) -> None:
-        if nbytes > len(self._view) - self._at:
+        missing = nbytes - (len(self._view) - self._at)
+        if missing > 0 and self._at + nbytes <= self._file.nbytes:
+            self._look_further(missing)
+        elif missing > 0:
             message = (
-                f"the header needs {nbytes} more bytes at byte {self._at}, and the file ends at {len(self._view)}: "
+                f"the header needs {nbytes} more bytes at byte {self._at}, and the file ends at {self._file.nbytes}: "
                 "the download or copy did not finish, or the file is damaged"
             )
             raise CorruptModelError(message)

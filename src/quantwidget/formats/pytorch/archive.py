@@ -7,6 +7,7 @@ and 4.3.16 (end of the directory).
 from __future__ import annotations
 
 import struct
+import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -230,6 +231,10 @@ class EntryBytes:
         return SourceSlice(self._archive, start, self._nbytes)
 
 
+_choosing = threading.Lock()
+"""Entries are looked at by several threads; what an archive holds of them is chosen by one at a time."""
+
+
 class DeflatedEntry:
     """The bytes of one deflated entry, inflated when they are looked at and forgotten when others need the room.
 
@@ -259,10 +264,11 @@ class DeflatedEntry:
     def view(self, offset: int, nbytes: int) -> npt.NDArray[np.uint8]:
         """Look at a range of the inflated bytes; see `quantwidget.sources.ByteSource.view`."""
         held = self._held
-        content = held.pop(self._packed, None) or InflatedBytes(self._packed, self._nbytes)
-        while held and sum(other.nbytes_held for other in held.values()) + content.nbytes_held > MAX_HELD:
-            held.pop(next(iter(held)), None)
-        held[self._packed] = content
+        with _choosing:
+            content = held.pop(self._packed, None) or InflatedBytes(self._packed, self._nbytes)
+            while held and sum(other.nbytes_held for other in held.values()) + content.nbytes_held > MAX_HELD:
+                held.pop(next(iter(held)), None)
+            held[self._packed] = content
         return content.view(offset, nbytes)
 
 

@@ -29,6 +29,7 @@ MAGIC_BYTES = MAGIC_NUMBER.to_bytes(10, "little")
 
 _PROTOCOL = 1001
 _COUNT_SIZE = 8
+_FIRST_LOOK = 1 << 16
 
 
 class LegacyStream:
@@ -57,13 +58,7 @@ class LegacyStream:
     byteorder: Literal["little", "big"] = "little"
 
     def __init__(self, file: ModelFile) -> None:
-        reader = PickleReader(file.mapped()[:MAX_PICKLE])
-        if reader.read() != MAGIC_NUMBER or reader.read() != _PROTOCOL:
-            message = "this is a pickle, but not one that torch.save wrote"
-            raise UnsupportedFormatError(message)
-        _facts_about_the_system = reader.read()
-        self.root = reader.read()
-        keys = reader.read()
+        reader, self.root, keys = _pickles(file)
         self.names: dict[tuple[str, str], Name] = reader.names
         self._sources: dict[str, ByteSource] = {}
         widths = _element_widths(reader.references)
@@ -85,6 +80,26 @@ class LegacyStream:
             message = f"the file ends before the elements of storage {key!r:.80}"
             raise CorruptModelError(message)
         return self._sources[key]
+
+
+def _pickles(file: ModelFile) -> tuple[PickleReader, object, object]:
+    """Read the pickles: the reader after them, the object, and the list of storage keys.
+
+    A remote file is read from its beginning, twice as much of it each time that the pickles go on beyond that.
+    """
+    content = file.beginning(_FIRST_LOOK)
+    while True:
+        reader = PickleReader(content[:MAX_PICKLE])
+        try:
+            if reader.read() != MAGIC_NUMBER or reader.read() != _PROTOCOL:
+                message = "this is a pickle, but not one that torch.save wrote"
+                raise UnsupportedFormatError(message)
+            _facts_about_the_system = reader.read()
+            return reader, reader.read(), reader.read()
+        except CorruptModelError:
+            if len(content) >= min(file.nbytes, MAX_PICKLE):
+                raise
+            content = file.beginning(min(2 * len(content), MAX_PICKLE), content)
 
 
 def _distinct(keys: list[object]) -> Iterator[str]:

@@ -51,5 +51,7 @@ def open_file(path: Path) -> ModelRecord:
         message = f"{path.name}: {error}"
         raise type(error)(message) from None
     except OSError as error:
+        if error.strerror is None:
+            raise  # a file elsewhere, whose errors are whole sentences
         message = f"{path.name} cannot be read: {error.strerror}"
         raise CorruptModelError(message) from None

@@ -113,7 +113,7 @@ def _texts(metadata: object) -> dict[str, str]:
 
 
 def _entries(file: ModelFile) -> tuple[dict[str, Any], tuple[str, ...], int]:
-    view = file.mapped()
+    view = file.beginning(LENGTH + 1)
     head = bytes(view[: LENGTH + 1])
     length = int.from_bytes(head[:LENGTH], "little")
     if len(head) <= LENGTH or header_length(head) is None:
@@ -126,7 +126,7 @@ def _entries(file: ModelFile) -> tuple[dict[str, Any], tuple[str, ...], int]:
     if LENGTH + length > file.nbytes:
         message = f"it is cut off: its header takes {length} bytes, and the file has {file.nbytes}"
         raise CorruptModelError(message)
-    content = bytes(view[LENGTH : LENGTH + length])
+    content = bytes(file.beginning(LENGTH + length, view)[LENGTH : LENGTH + length])
     if content.count(b"data_offsets") > MAX_TENSORS:
         message = f"it names more than {MAX_TENSORS} tensors, more than any model keeps in one file"
         raise CorruptModelError(message)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from quantwidget.bounded_json import parse_json
 from quantwidget.errors import CorruptModelError, UnsupportedFormatError
 from quantwidget.neighbours import neighbour
+from quantwidget.remote import RemotePath
 from quantwidget.sources import ModelFile
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def _opened(folder: Path, names: list[str]) -> dict[str, Path | str]:
     files = {name: _found(folder, name) for name in names}
     first: dict[tuple[int, int], str] = {}
     for name, path in files.items():
-        if isinstance(path, str):
+        if isinstance(path, (str, RemotePath)):  # a remote file has no other name that can be known
             continue
         status = path.stat()
         holder = first.setdefault((status.st_dev, status.st_ino), name)
@@ -147,6 +148,8 @@ def _found(folder: Path, name: str) -> Path | str:
 
 
 def _names(folder: Path) -> list[str]:
+    if isinstance(folder, RemotePath):
+        return list(islice(folder.names(), _MOST_ENTRIES))
     with os.scandir(folder) as entries:
         return [entry.name for entry in islice(entries, _MOST_ENTRIES)]
 

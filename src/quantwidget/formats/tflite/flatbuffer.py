@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from quantwidget.errors import CorruptModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MAX_WORK = 2_000_000
 """Entries of vectors and fields of tables that are read; `TABLE_WORK` for each table."""
@@ -58,7 +58,7 @@ class FlatBuffer:
     """
 
     def __init__(self, content: memoryview) -> None:
-        self.content = content
+        self._content, self._nbytes = content, len(content)
         self._work_left = MAX_WORK
 
     def root(self) -> Table:
@@ -80,8 +80,12 @@ class FlatBuffer:
             It does not lie inside the buffer.
         """
         self.check(at, form.size)
-        (number,) = form.unpack_from(self.content, at)
+        (number,) = form.unpack_from(self._content, at)
         return number  # type: ignore[no-any-return]
+
+    def part(self, at: int, nbytes: int) -> bytes:
+        """Copy bytes that are known to lie inside the buffer."""
+        return bytes(self._content[at : at + nbytes])
 
     def follow(self, at: int) -> int:
         """Return where the offset at ``at`` leads."""
@@ -115,8 +119,8 @@ class FlatBuffer:
 
     def check(self, at: int, nbytes: int) -> None:
         """Refuse bytes that do not lie inside the buffer."""
-        if at < 0 or at + nbytes > len(self.content):
-            message = f"bytes {at} to {at + nbytes} lie outside the file of {len(self.content)} bytes"
+        if at < 0 or at + nbytes > self._nbytes:
+            message = f"bytes {at} to {at + nbytes} lie outside the file of {self._nbytes} bytes"
             raise CorruptModelError(message)
 
     def spend(self, work: int) -> None:
@@ -131,6 +135,32 @@ class FlatBuffer:
         if self._work_left < 0:
             message = "the tables refer to each other more often than in any model"
             raise CorruptModelError(message)
+
+
+class DistantFlatBuffer(FlatBuffer):
+    """A buffer of which only the parts that are looked at are read.
+
+    Parameters
+    ----------
+    read
+        Gives the bytes at an offset, so many of them.
+    nbytes
+        Length of the buffer.
+    """
+
+    def __init__(self, read: Callable[[int, int], bytes], nbytes: int) -> None:
+        super().__init__(memoryview(b""))
+        self._read, self._nbytes = read, nbytes
+
+    def unpack(self, form: struct.Struct, at: int) -> float:
+        """Read one number; see `FlatBuffer.unpack`."""
+        self.check(at, form.size)
+        (number,) = form.unpack(self._read(at, form.size))
+        return number  # type: ignore[no-any-return]
+
+    def part(self, at: int, nbytes: int) -> bytes:
+        """Read bytes that are known to lie inside the buffer."""
+        return self._read(at, nbytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,17 +202,14 @@ class Table:
         run = self.run(field, _INT32.size)
         _check_count(run.count, limit)
         self.buffer.spend(run.count)
-        return [
-            number
-            for (number,) in _INT32.iter_unpack(self.buffer.content[run.offset : run.offset + run.count * _INT32.size])
-        ]
+        return [number for (number,) in _INT32.iter_unpack(self.buffer.part(run.offset, run.count * _INT32.size))]
 
     def text(self, field: int) -> str:
         """Read a string; what is no UTF-8 becomes U+FFFD."""
         run = self.run(field, 1)
         length = min(run.count, MAX_TEXT)
         self.buffer.spend(1 + length // _BYTES_PER_WORK)
-        return bytes(self.buffer.content[run.offset : run.offset + length]).decode("utf-8", "replace")
+        return self.buffer.part(run.offset, length).decode("utf-8", "replace")
 
     def _place(self, field: int) -> int | None:
         slot = _VTABLE_HEAD + field * _UINT16.size

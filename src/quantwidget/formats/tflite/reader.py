@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from quantwidget.errors import CorruptModelError
 from quantwidget.formats.tflite import schema
-from quantwidget.formats.tflite.flatbuffer import FlatBuffer
+from quantwidget.formats.tflite.flatbuffer import DistantFlatBuffer, FlatBuffer
 from quantwidget.formats.tflite.graph import Graph, operators_of
 from quantwidget.formats.tflite.operators import COMPILED, WEIGHT
 from quantwidget.formats.tflite.quantization import decoding
@@ -38,7 +38,8 @@ def read_model(name: str, file: ModelFile) -> ModelRecord:
     name
         Of the format.
     """
-    model = FlatBuffer(file.mapped()).root()
+    remote = file.remote
+    model = (FlatBuffer(file.mapped()) if remote is None else DistantFlatBuffer(remote.read, file.nbytes)).root()
     buffers = buffers_of(model)
     operators = operators_of(model)
     graphs: list[Graph] = []
