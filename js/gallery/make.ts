@@ -1,8 +1,10 @@
 // Small models made by hand in the form in which Python sends them: columns, sketches and payloads.
+import { linearEdges } from "../src/model/bins";
 import {
   type Counts,
   type ElementType,
   type Extent,
+  FINER_CELLS,
   type LayerEntry,
   type Manifest,
   PROTOCOL,
@@ -154,6 +156,9 @@ export function affineScheme(part: Partial<SchemeEntry> = {}): SchemeEntry {
   };
 }
 
+/** What an entry says that is counted as finely as can be. */
+export const FINEST = { finer_values: null, finer_codes: null, is_finest: true } as const;
+
 /** Codes with one scale: the values follow from the codes. */
 export function codesSketch(
   codes: readonly number[],
@@ -165,6 +170,7 @@ export function codesSketch(
     values: null,
     code_statistics: statisticsOf(codes),
     codes: integerCounts(codes, first, last, payload),
+    ...FINEST,
     map: { scale, zero_point: zeroPoint, offset: 0 },
     scale: { minimum: scale, maximum: scale, count: 1 },
     zero_point: zeroPoint === 0 ? null : { minimum: zeroPoint, maximum: zeroPoint, count: 1 },
@@ -198,6 +204,7 @@ export function channelsSketch(
     values: pointCounts(values, payload),
     code_statistics: statisticsOf(codes),
     codes: integerCounts(codes, -128, 127, payload),
+    ...FINEST,
     map: null,
     scale,
     zero_point: null,
@@ -210,8 +217,19 @@ export function pointsSketch(values: readonly number[]): Sketcher {
 }
 
 /** Many float32 values: counted by the leading 16 bits of their pattern. */
-export function truncatedSketch(values: readonly number[]): Sketcher {
-  return (tensor, payload) => plain(tensor, statisticsOf(values), patternCounts(values, payload));
+export function truncatedSketch(values: readonly number[], isFinest = true): Sketcher {
+  return (tensor, payload) => ({
+    ...plain(tensor, statisticsOf(values), patternCounts(values, payload)),
+    is_finest: isFinest,
+  });
+}
+
+/** The same after a second pass: counted along the range too. */
+export function finerSketch(values: readonly number[]): Sketcher {
+  return (tensor, payload) => ({
+    ...plain(tensor, statisticsOf(values), patternCounts(values, payload)),
+    finer_values: linearCounts(values, payload),
+  });
 }
 
 function plain(tensor: number, statistics: Statistics, values: Counts): SketchEntry {
@@ -221,6 +239,7 @@ function plain(tensor: number, statistics: Statistics, values: Counts): SketchEn
     values,
     code_statistics: null,
     codes: null,
+    ...FINEST,
     map: null,
     scale: null,
     zero_point: null,
@@ -266,6 +285,17 @@ function pointCounts(values: readonly number[], payload: Payload): Counts {
     keys: payload.add(Float64Array.from(keys)),
     counts: payload.add(counts),
   };
+}
+
+function linearCounts(values: readonly number[], payload: Payload): Counts {
+  const edges = linearEdges(Math.min(...values), Math.max(...values), FINER_CELLS);
+  const counts = new Uint32Array(FINER_CELLS);
+  for (const value of values) {
+    const next = edges.findIndex((edge) => edge > value);
+    const cell = next < 0 ? FINER_CELLS - 1 : next - 1;
+    counts[cell] = (counts[cell] ?? 0) + 1;
+  }
+  return { grid: "linear", bits: 0, first: 0, keys: null, counts: payload.add(counts) };
 }
 
 /** Negative numbers come first, so keys with the sign descend before the others ascend. */

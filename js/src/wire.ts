@@ -4,13 +4,15 @@ export const PROTOCOL = 1;
 
 export const MAX_REQUEST_BYTES = 65536;
 
+export const FINER_CELLS = 51200;
+
 export type Op = "hello" | "scan" | "count_range" | "cancel";
 
 export type ElementType = "u2" | "u4" | "f8";
 
 export type Space = "codes" | "values";
 
-export type Grid = "integer" | "float16" | "bfloat16" | "float32" | "float64" | "points";
+export type Grid = "integer" | "float16" | "bfloat16" | "float32" | "float64" | "points" | "linear";
 
 export type ErrorCode = "malformed" | "unknown_op" | "wrong_protocol" | "failed";
 
@@ -28,6 +30,8 @@ export interface Span {
  * `float16`, `bfloat16`: keys are the 16 bits of each value that occurs: exact.
  * `float32`, `float64`: keys are the leading `bits` bits of the pattern: a cell holds all values from its
  * pattern filled with zeros up to the next cell, away from zero. `points`: keys are the values themselves: exact.
+ * `linear`: cell i is number `first + i` of `FINER_CELLS` equal cells from minimum to maximum; no keys; counts may
+ * be 0; a cell takes in its left edge, the last one its right edge too.
  * `bits` is 0 where cells are the numbers themselves. Narrower floats are counted as `bfloat16`, with the `bits`
  * that tell their neighbours apart. Negative zero is counted as zero; NaN and infinities are in `Statistics` only.
  */
@@ -70,14 +74,18 @@ export interface AffineMap {
  * The sketch of one tensor.
  *
  * `codes` and `code_statistics` are None for a tensor of plain values. `values` is None where `map` gives them
- * from the codes. `scale` and `zero_point` give the range over all channels or blocks.
+ * from the codes. `finer_values` and `finer_codes` count the same elements once more, more finely; `is_finest`
+ * says that no finer counts are to be had. `scale` and `zero_point` give the range over all channels or blocks.
  */
 export interface SketchEntry {
   tensor: number;
   statistics: Statistics;
   values: Counts | null;
+  finer_values: Counts | null;
   code_statistics: Statistics | null;
   codes: Counts | null;
+  finer_codes: Counts | null;
+  is_finest: boolean;
   map: AffineMap | null;
   scale: Extent | null;
   zero_point: Extent | null;
@@ -154,12 +162,17 @@ export interface HelloRequest {
   op: "hello";
 }
 
-/** Sketch these tensors in this order, as many as fit into one piece of work. */
+/**
+ * Sketch these tensors in this order, as many as fit into one piece of work.
+ *
+ * `finer` is the tensor that is counted more finely as soon as it is sketched, before the others; -1 for none.
+ */
 export interface ScanRequest {
   id: number;
   protocol: number;
   op: "scan";
   tensors: number[];
+  finer: number;
 }
 
 /** Count the finite elements from `low` to `high`, both included, by looking at each. */

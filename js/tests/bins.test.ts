@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { countBetween, integerEdges, linearEdges, rebin } from "../src/model/bins";
+import { countBetween, integerEdges, linearEdges, logEdges, rebin } from "../src/model/bins";
 import type { Cells } from "../src/model/sketch";
 
 function points(values: number[], counts = values.map(() => 1)): Cells {
@@ -56,6 +56,38 @@ describe("integerEdges", () => {
   });
 });
 
+describe("logEdges", () => {
+  it("has zero in the middle of a range as wide on both sides", () => {
+    const edges = logEdges(-0.3, 0.3, 50);
+    expect(edges[25]).toBe(0);
+    edges.forEach((edge, i) => {
+      expect(edge + (edges[50 - i] as number)).toBe(0);
+    });
+  });
+
+  it("grows by a constant factor far from zero", () => {
+    logEdges(1, 1024, 10, 1e-12).forEach((edge, i) => {
+      expect(edge / 2 ** i).toBeCloseTo(1, 9);
+    });
+  });
+
+  it.each([
+    [-Number.MAX_VALUE, Number.MAX_VALUE],
+    [3, 3],
+    [0, 0],
+    [0, 5e-324],
+    [-1e300, 5],
+  ])("is finite, ascending and ends at its ends from %s to %s", (low, high) => {
+    const edges = logEdges(low, high, 40);
+    expect(edges.length).toBe(41);
+    expect(edges.every(Number.isFinite)).toBe(true);
+    expect(edges.every((edge, i) => i === 0 || edge >= (edges[i - 1] as number))).toBe(true);
+    expect(edges[0]).toBeLessThanOrEqual(low);
+    expect(edges[40]).toBeGreaterThanOrEqual(high);
+    expect(edges[40]).toBeGreaterThan(edges[0] as number);
+  });
+});
+
 describe("rebin", () => {
   it("takes in the left edge of each bin, and the right edge of the last", () => {
     const binned = rebin(points([0, 1, 2, 3, 4]), Float64Array.of(1, 2, 3));
@@ -67,6 +99,7 @@ describe("rebin", () => {
     const binned = rebin(intervals([0, 4, 8]), Float64Array.of(1, 2, 3.5));
     expect([...binned.counts]).toEqual([2, 3]);
     expect([binned.underflow, binned.overflow, binned.exact]).toEqual([2, 1, false]);
+    expect([...binned.errors]).toEqual([6, 5]);
   });
 
   it("is exact when no cell reaches an edge", () => {
@@ -99,18 +132,34 @@ describe("rebin", () => {
 
 describe("countBetween", () => {
   it("includes both ends", () => {
-    expect(countBetween(points([1, 2, 3], [1, 10, 100]), 1, 2)).toEqual({ count: 11, exact: true });
+    expect(countBetween(points([1, 2, 3], [1, 10, 100]), 1, 2)).toEqual({
+      count: 11,
+      error: 0,
+      exact: true,
+    });
   });
 
   it("counts a cut cell in proportion and says so", () => {
-    expect(countBetween(intervals([0, 4, 8]), 1, 2)).toEqual({ count: 2, exact: false });
+    expect(countBetween(intervals([0, 4, 8]), 1, 2)).toEqual({
+      count: 2,
+      error: 6,
+      exact: false,
+    });
   });
 
   it("is exact from end to end", () => {
-    expect(countBetween(intervals([0, 1, 3], [2, 3, 4]), 0, 3)).toEqual({ count: 7, exact: true });
+    expect(countBetween(intervals([0, 1, 3], [2, 3, 4]), 0, 3)).toEqual({
+      count: 7,
+      error: 0,
+      exact: true,
+    });
   });
 
   it("finds nothing in a backward range", () => {
-    expect(countBetween(points([1]), 2, 0)).toEqual({ count: 0, exact: true });
+    expect(countBetween(points([1]), 2, 0)).toEqual({
+      count: 0,
+      error: 0,
+      exact: true,
+    });
   });
 });

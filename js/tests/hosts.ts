@@ -12,6 +12,7 @@ export interface Request {
   protocol: number;
   op: Op;
   tensors?: number[];
+  finer?: number;
   tensor?: number;
   space?: string;
   low?: number;

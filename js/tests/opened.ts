@@ -34,13 +34,15 @@ export const VALUES: TensorSpec = {
   sketch: pointsSketch([1, 2, 3, 4]),
 };
 
+export const ROUGH_VALUES = [1.001, 1.002, 1.003, 1.9];
+
 /** Counted by leading bits: a range that cuts a cell is an estimate. */
 export const ROUGH: TensorSpec = {
   layer: "rough",
   role: "weight",
   shape: [4],
   dtype: "float32",
-  sketch: truncatedSketch([1.001, 1.002, 1.003, 1.9]),
+  sketch: truncatedSketch(ROUGH_VALUES),
 };
 
 export const MODEL: ModelSpec = { source: "small.onnx", tensors: [CODES, VALUES, ROUGH] };

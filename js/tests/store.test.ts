@@ -1,10 +1,16 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { deflated, manifestOf, packedSketches } from "../gallery/make";
+import {
+  deflated,
+  finerSketch,
+  manifestOf,
+  packedSketches,
+  truncatedSketch,
+} from "../gallery/make";
 import { until } from "../gallery/until";
 import { Link } from "../src/link";
 import { Store } from "../src/model/store";
 import { FakeHost, FLAVOURS, type Kernel, kernelFor, scanned } from "./hosts";
-import { CODES, MODEL, opened, ROUGH, VALUES } from "./opened";
+import { CODES, MODEL, opened, ROUGH, ROUGH_VALUES, VALUES } from "./opened";
 
 beforeEach(() => {
   // Unpacking the manifest needs the real event loop.
@@ -17,6 +23,10 @@ afterEach(() => {
 
 const settle = () => vi.advanceTimersByTimeAsync(0);
 const wait = (milliseconds: number) => vi.advanceTimersByTimeAsync(milliseconds);
+
+/** Counted by leading bits, and then along the range. */
+const COARSE = { ...ROUGH, sketch: truncatedSketch(ROUGH_VALUES, false) };
+const FINE = { ...ROUGH, sketch: finerSketch(ROUGH_VALUES) };
 
 /** A model of equal tensors that takes a request per tensor. */
 const MANY = {
@@ -94,6 +104,40 @@ describe.each(FLAVOURS)("reading tensors in %s", (flavour) => {
     expect(first[0]).toEqual([4, 2, 3, 0, 1, 5]);
     expect(first.at(-1)).toEqual([5]);
     expect(store.scan.progress.value.tensorsLeft).toBe(0);
+  });
+
+  it("has the selected tensor counted more finely, until the kernel has nothing finer", async () => {
+    const kernel: Kernel = (request) => {
+      const { op, tensors: wanted = [] } = request;
+      if (op !== "scan") return kernelFor(MODEL.tensors)(request);
+      const second = wanted.length === 0;
+      const said = scanned(second ? [2] : wanted, [CODES, VALUES, second ? FINE : COARSE]);
+      return { ...said, reply: { ...said.reply, in_work: second ? -1 : 2 } };
+    };
+    const { host, store } = await opened(flavour, { selected: "rough.weight", kernel });
+    await store.greet();
+    await settle();
+    expect(host.requests("scan").map(({ tensors, finer }) => [tensors, finer])).toEqual([
+      [[2, 0, 1], 2],
+      [[], 2],
+    ]);
+    expect(store.scan.sketchOf(2)?.entry.finer_values).not.toBeNull();
+    expect([...(store.histogram.value?.errors ?? [])].every((error) => error === 0)).toBe(true);
+    store.select(0);
+    await settle();
+    expect(host.requests("scan")).toHaveLength(2);
+  });
+
+  it("asks once for finer counts that the kernel does not give", async () => {
+    const tensors = [CODES, VALUES, COARSE];
+    const { host, store } = await opened(flavour, {
+      selected: "rough.weight",
+      kernel: kernelFor(tensors),
+    });
+    await store.greet();
+    await settle();
+    expect(host.requests("scan")).toHaveLength(1);
+    expect(store.scan.sketchOf(2)?.entry.finer_values).toBeNull();
   });
 
   it("has one request on its way at a time", async () => {
@@ -323,10 +367,10 @@ describe.each(FLAVOURS)("the range in %s", (flavour) => {
   it("is carried over to values and back through the map", async () => {
     const { store } = await show("conv.weight");
     store.range.chosen.value = { low: -1, high: 2 };
-    expect(store.range.count.value).toEqual({ count: 4, exact: true });
+    expect(store.range.count.value).toEqual({ count: 4, error: 0, exact: true });
     store.show("values");
     expect(store.range.chosen.value).toEqual({ low: -1, high: 0.5 });
-    expect(store.range.count.value).toEqual({ count: 4, exact: true });
+    expect(store.range.count.value).toEqual({ count: 4, error: 0, exact: true });
     store.show("codes");
     expect(store.range.chosen.value).toEqual({ low: -1, high: 2 });
   });
@@ -334,7 +378,7 @@ describe.each(FLAVOURS)("the range in %s", (flavour) => {
   it("counts both of its ends", async () => {
     const { store } = await show("fc.weight");
     store.range.chosen.value = { low: 2, high: 3 };
-    expect(store.range.count.value).toEqual({ count: 2, exact: true });
+    expect(store.range.count.value).toEqual({ count: 2, error: 0, exact: true });
   });
 
   it("is estimated from the sketch, until a kernel has counted every element", async () => {
@@ -351,7 +395,7 @@ describe.each(FLAVOURS)("the range in %s", (flavour) => {
     expect(host.requests("count_range")).toMatchObject([
       { tensor: 2, space: "values", low: 1.002, high: 1.5 },
     ]);
-    expect(store.range.count.value).toEqual({ count: 3, exact: true });
+    expect(store.range.count.value).toEqual({ count: 3, error: 0, exact: true });
   });
 
   it("is asked for again until the count is complete, and dropped when it moves on", async () => {
@@ -368,7 +412,7 @@ describe.each(FLAVOURS)("the range in %s", (flavour) => {
     store.range.chosen.value = { low: 1.002, high: 1.5 };
     await wait(150);
     expect(asked).toBe(3);
-    expect(store.range.count.value).toEqual({ count: 3, exact: true });
+    expect(store.range.count.value).toEqual({ count: 3, error: 0, exact: true });
     store.range.chosen.value = { low: 1.002, high: 1.6 };
     expect(store.range.count.value?.exact).toBe(false);
     expect(new Set(host.requests("count_range").map(({ high }) => high))).toEqual(new Set([1.5]));
@@ -380,7 +424,7 @@ describe.each(FLAVOURS)("the range in %s", (flavour) => {
     store.range.chosen.value = { low: 1.5, high: 2.5 };
     await wait(1000);
     expect(host.requests("count_range")).toEqual([]);
-    expect(store.range.count.value).toEqual({ count: 1, exact: true });
+    expect(store.range.count.value).toEqual({ count: 1, error: 0, exact: true });
   });
 
   it("stays an estimate without a kernel", async () => {
@@ -464,7 +508,7 @@ describe.each(FLAVOURS)("when things go wrong in %s", (flavour) => {
     expect(host.requests("count_range")).toEqual([]);
     await store.greet();
     await wait(1000);
-    expect(store.range.count.value).toEqual({ count: 2, exact: true });
+    expect(store.range.count.value).toEqual({ count: 2, error: 0, exact: true });
   });
 
   it("forgets counts with the model that they were counted in", async () => {

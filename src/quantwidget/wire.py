@@ -16,10 +16,13 @@ PROTOCOL = 1
 MAX_REQUEST_BYTES = 65_536
 """Largest request, as JSON, that the kernel answers."""
 
+FINER_CELLS = 51_200
+"""Equal cells of the grid ``linear``: 200 · 2⁸, so that the edges of 25, 50, 100, 200, … bins are edges of cells."""
+
 Op = Literal["hello", "scan", "count_range", "cancel"]
 ElementType = Literal["u2", "u4", "f8"]
 Space = Literal["codes", "values"]
-Grid = Literal["integer", "float16", "bfloat16", "float32", "float64", "points"]
+Grid = Literal["integer", "float16", "bfloat16", "float32", "float64", "points", "linear"]
 ErrorCode = Literal["malformed", "unknown_op", "wrong_protocol", "failed"]
 
 
@@ -40,6 +43,8 @@ class Counts:
     ``float16``, ``bfloat16``: keys are the 16 bits of each value that occurs: exact.
     ``float32``, ``float64``: keys are the leading ``bits`` bits of the pattern: a cell holds all values from its
     pattern filled with zeros up to the next cell, away from zero. ``points``: keys are the values themselves: exact.
+    ``linear``: cell i is number ``first + i`` of `FINER_CELLS` equal cells from minimum to maximum; no keys; counts may
+    be 0; a cell takes in its left edge, the last one its right edge too.
     ``bits`` is 0 where cells are the numbers themselves. Narrower floats are counted as ``bfloat16``, with the ``bits``
     that tell their neighbours apart. Negative zero is counted as zero; NaN and infinities are in `Statistics` only.
     """
@@ -89,14 +94,18 @@ class SketchEntry:
     """The sketch of one tensor.
 
     ``codes`` and ``code_statistics`` are None for a tensor of plain values. ``values`` is None where ``map`` gives them
-    from the codes. ``scale`` and ``zero_point`` give the range over all channels or blocks.
+    from the codes. ``finer_values`` and ``finer_codes`` count the same elements once more, more finely; ``is_finest``
+    says that no finer counts are to be had. ``scale`` and ``zero_point`` give the range over all channels or blocks.
     """
 
     tensor: int
     statistics: Statistics
     values: Counts | None
+    finer_values: Counts | None
     code_statistics: Statistics | None
     codes: Counts | None
+    finer_codes: Counts | None
+    is_finest: bool
     map: AffineMap | None
     scale: Extent | None
     zero_point: Extent | None
@@ -186,12 +195,16 @@ class HelloRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class ScanRequest:
-    """Sketch these tensors in this order, as many as fit into one piece of work."""
+    """Sketch these tensors in this order, as many as fit into one piece of work.
+
+    ``finer`` is the tensor that is counted more finely as soon as it is sketched, before the others; -1 for none.
+    """
 
     id: int
     protocol: int
     op: Literal["scan"]
     tensors: list[int]
+    finer: int
 
 
 @dataclass(frozen=True, kw_only=True)

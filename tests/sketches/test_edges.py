@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from quantwidget.sketches import integer_edges, linear_edges
+from quantwidget.sketches import integer_edges, linear_edges, log_edges
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -50,3 +50,33 @@ def test_every_bin_spans_the_same_whole_number_of_integers(first, more, bins):
     assert widths[0] == -(-(more + 1) // bins)
     assert edges[0] == first - 0.5
     assert edges[-2] < first + more < edges[-1]
+
+
+@given(NUMBERS, NUMBERS, st.integers(1, 300))
+def test_log_edges_are_finite_and_ascend_from_end_to_end_for_every_range(one, other, bins):
+    low, high = min(one, other), max(one, other)
+    edges = log_edges(low, high, bins)
+    assert edges.size == bins + 1
+    assert np.all(np.isfinite(edges))
+    assert np.all(edges[1:] >= edges[:-1])
+    assert edges[0] <= low <= high <= edges[-1]
+    assert edges[0] < edges[-1]
+    assert low == high or (edges[0], edges[-1]) == (low, high)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-2.0, 5.0), (1e-3, 7.0), (-3.0, -1e-6), (0.0, 1.0)])
+def test_log_edges_are_equally_far_apart_on_a_bi_symmetric_logarithmic_axis(low, high):
+    edges = log_edges(low, high, 40, linear=1e-3)
+    steps = np.diff(np.sign(edges) * np.log2(1 + np.abs(edges) / 1e-3))
+    np.testing.assert_allclose(steps, steps.mean(), rtol=1e-9)
+
+
+def test_a_range_that_is_as_wide_on_both_sides_has_zero_as_an_edge():
+    edges = log_edges(-0.3, 0.3, 50)
+    assert edges[25] == 0
+    np.testing.assert_array_equal(edges, -edges[::-1])
+
+
+def test_far_from_zero_log_edges_grow_by_a_constant_factor():
+    edges = log_edges(1.0, 1024.0, 10, linear=1e-12)
+    np.testing.assert_allclose(edges, 2.0 ** np.arange(11), rtol=1e-9)

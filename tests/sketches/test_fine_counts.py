@@ -6,6 +6,7 @@ import pytest
 from quantwidget.dtypes import DTYPES
 from quantwidget.sketches import Distribution, Payload, count_between, linear_edges, rebin
 from quantwidget.sketches.fine_counts import FINE_ELEMENTS, MAX_CELLS, FineCounts
+from quantwidget.sketches.patterns import FLOAT32
 
 SIZES = [4097, 20_000, FINE_ELEMENTS]
 SHAPES = {
@@ -42,10 +43,10 @@ def test_at_200_bins_one_percent_at_most_is_in_a_wrong_bin_whatever_the_shape(sh
 @pytest.mark.parametrize("shape", SHAPES)
 def test_pieces_and_merged_parts_give_what_one_pass_gives(shape):
     array = SHAPES[shape](np.random.default_rng(1), 9000).astype(np.float32)
-    whole, merged = FineCounts(DTYPES["float32"], 9000), FineCounts(DTYPES["float32"], 9000)
+    whole, merged = FineCounts(FLOAT32, 9000), FineCounts(FLOAT32, 9000)
     whole.update(array)
     for part in np.array_split(array, 3):
-        other = FineCounts(DTYPES["float32"], 9000)
+        other = FineCounts(FLOAT32, 9000)
         other.update(part)
         merged.merge(other)
     one, two = Payload(), Payload()
@@ -59,7 +60,8 @@ def test_few_distinct_values_are_exact():
     assert made.to_wire(Payload()).grid == "points"
     low, high = np.float32(-0.5), np.float32(0.25)
     expected = np.count_nonzero((array >= low) & (array <= high))
-    assert count_between(made.cells(), float(low), float(high)) == (expected, True)
+    found = count_between(made.cells(), float(low), float(high))
+    assert (found.count, found.error) == (expected, 0)
 
 
 def test_what_is_not_a_number_counts_as_seen():
@@ -67,9 +69,23 @@ def test_what_is_not_a_number_counts_as_seen():
     array[:100] = [np.nan, np.inf] * 50
     made = distribution_of(array, "float32", pieces=3)
     assert made.cells().counts.sum() == 4900
-    assert not made.counts._held
+    assert not made.counts.held
 
 
 def test_the_elements_are_let_go_once_they_are_all_there():
     made = distribution_of(np.random.default_rng(4).standard_normal(9000), "float64", pieces=4)
-    assert not made.counts._held
+    assert not made.counts.held
+
+
+def test_a_complete_part_merged_into_nothing_is_the_whole():
+    array = np.random.default_rng(5).standard_normal(9000).astype(np.float32)
+    nothing, whole = Distribution(DTYPES["float32"], 9000), distribution_of(array, "float32")
+    nothing.merge(whole)
+    np.testing.assert_array_equal(nothing.cells().counts, whole.cells().counts)
+    assert nothing.statistics == whole.statistics
+
+
+def test_more_elements_than_were_stated_are_refused():
+    made = distribution_of(np.random.default_rng(6).standard_normal(9000), "float64")
+    with pytest.raises(ValueError, match="9001 elements are more than the 9000"):
+        made.update(np.ones(1))

@@ -34,8 +34,8 @@ def normal(size, scale=0.05):
     return RANDOM.standard_normal(size) * scale
 
 
-def case(dtype, array, size=MANY, affine=None):
-    return {"dtype": dtype, "array": array.astype(DTYPES[dtype].numpy), "size": size, "map": affine}
+def case(dtype, array, size=MANY, affine=None, *, finer=False):
+    return {"dtype": dtype, "array": array.astype(DTYPES[dtype].numpy), "size": size, "map": affine, "finer": finer}
 
 
 HEAVY = RANDOM.standard_t(1, 3000)
@@ -72,6 +72,7 @@ CASES = {
     "float64 fine": case("float64", normal(9000) * 1e-200, size=9000),
     "int32 fine": case("int32", normal(9000, 1e8), size=9000),
     "float32 of few values, fine": case("float32", RANDOM.integers(-100, 100, 9000) * 0.01, size=9000),
+    "float32 in equal cells": case("float32", np.append(normal(1500), np.zeros(9)), finer=True),
     "empty": case("float32", np.zeros(0)),
 }
 
@@ -96,8 +97,8 @@ def ranges(cells):
         middle = low / 2 + high / 2
         inner = float(cells.lower[cells.size // 3])
         ends = [(low, high), (low, middle), (middle, high), (inner, middle), (inner, inner), (high, low)]
-    rows = [(low, high, *count_between(cells, low, high)) for low, high in ends]
-    return [{"low": low, "high": high, "count": count, "exact": exact} for low, high, count, exact in rows]
+    rows = [(low, high, count_between(cells, low, high)) for low, high in ends]
+    return [{"low": low, "high": high, "count": found.count, "exact": found.exact} for low, high, found in rows]
 
 
 def shown(cells):
@@ -129,21 +130,26 @@ def described(name):
     chosen = CASES[name]
     distribution = Distribution(DTYPES[chosen["dtype"]], chosen["size"])
     distribution.update(chosen["array"])
+    written, cells, spread = distribution, distribution.cells(), distribution.cells(spread=True)
+    if chosen["finer"]:
+        written = distribution.empty_finer()
+        written.update(chosen["array"])
+        cells = spread = written.cells()
     payload = Payload()
     payload.add(np.zeros(3, np.uint16))
-    counts, statistics = distribution.to_wire(payload), distribution.statistics
+    counts, statistics = written.to_wire(payload), distribution.statistics
     integers = counts.grid == "integer"
     result = {
         "counts": asdict(counts),
         "statistics": asdict(statistics),
         "payload": base64.b64encode(payload.tobytes()).decode(),
         "map": None if chosen["map"] is None else asdict(chosen["map"]),
-        "plain": drawn(distribution.cells(), statistics, integers=integers),
-        "spread": drawn(distribution.cells(spread=True), statistics, integers=integers),
+        "plain": drawn(cells, statistics, integers=integers),
+        "spread": drawn(spread, statistics, integers=integers),
         "mapped": None,
     }
     if chosen["map"] is not None:
-        cells = map_cells(distribution.cells(), chosen["map"])
+        cells = map_cells(cells, chosen["map"])
         result["mapped"] = {"cells": shown(cells), "ranges": ranges(cells)}
     return result
 

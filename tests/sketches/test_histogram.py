@@ -11,6 +11,7 @@ from quantwidget.dtypes import DTYPES
 from quantwidget.sketches import (
     Cells,
     Distribution,
+    RangeCount,
     count_between,
     histogram_of,
     integer_edges,
@@ -55,6 +56,7 @@ def cut_by(cells, edge):
 def test_points_are_binned_as_numpy_does(array, edges):
     drawn = rebin(cells_of("float32", array, size=200), edges)
     np.testing.assert_array_equal(drawn.counts, np.histogram(array.astype(np.float64), edges)[0])
+    assert drawn.exact
     assert drawn.underflow == np.count_nonzero(array < edges[0])
     assert drawn.overflow == np.count_nonzero(array > edges[-1])
 
@@ -77,7 +79,9 @@ def test_the_error_of_a_bin_is_within_the_cells_that_its_edges_cut(name, tensor,
     drawn = rebin(cells, edges)
     cut = np.array([cut_by(cells, edge) for edge in edges])
     error = np.abs(drawn.counts - np.histogram(finite, edges)[0])
-    assert np.all(error <= cut[:-1] + cut[1:] + 1e-9)
+    assert np.all(error <= drawn.errors)
+    assert np.all(drawn.errors <= cut[:-1] + cut[1:])
+    assert drawn.exact == (not drawn.errors.any())
     assert (drawn.underflow, drawn.overflow) == (0, 0)
 
 
@@ -86,35 +90,40 @@ def test_a_counted_range_is_within_the_cells_that_its_ends_cut(array, one, other
     low, high = min(one, other), max(one, other)
     truth = np.count_nonzero((array >= low) & (array <= high))
     cells = cells_of("float32", array)
-    count, exact = count_between(cells, low, high)
-    assert abs(count - truth) <= cut_by(cells, low) + cut_by(cells, high) + 1e-9
-    if exact:
-        assert count == truth
+    found = count_between(cells, low, high)
+    assert abs(found.count - truth) <= found.error <= cut_by(cells, low) + cut_by(cells, high)
     points = cells_of("float32", array, size=200)
-    assert count_between(points, low, high) == (truth, True)
+    assert count_between(points, low, high) == RangeCount(truth, 0)
 
 
 @given(ARRAYS, st.data())
 def test_an_end_on_an_element_is_counted_or_called_inexact(array, data):
     low, high = sorted(float(data.draw(st.sampled_from(array))) for _ in range(2))
     truth = np.count_nonzero((array >= low) & (array <= high))
-    count, exact = count_between(cells_of("float32", array), low, high)
-    assert not exact or count == truth
+    found = count_between(cells_of("float32", array), low, high)
+    assert abs(found.count - truth) <= found.error
+    assert found.exact == (found.error == 0)
+
+
+def test_a_bin_inside_a_cell_holds_from_nothing_to_the_whole_cell():
+    drawn = rebin(Cells(np.array([0.0]), np.array([4.0]), np.array([8.0])), np.array([1.0, 2.0, 3.5]))
+    assert drawn.counts.tolist() == [2, 3]
+    assert drawn.errors.tolist() == [6, 5]
 
 
 def test_the_whole_range_is_counted_exactly_from_truncated_cells():
     array = TENSORS["normal"].astype(np.float32)
-    assert count_between(cells_of("float32", array), float(array.min()), float(array.max())) == (20_000, True)
+    assert count_between(cells_of("float32", array), float(array.min()), float(array.max())) == RangeCount(20_000, 0)
 
 
 def test_a_backward_range_holds_nothing():
-    assert count_between(cells_of("float32", np.ones(3, np.float32)), 2.0, 0.0) == (0.0, True)
+    assert count_between(cells_of("float32", np.ones(3, np.float32)), 2.0, 0.0) == RangeCount(0, 0)
 
 
 def test_nothing_has_an_empty_histogram():
     cells = cells_of("float32", np.zeros(0, np.float32))
     assert rebin(cells, linear_edges(0, 0, 3)).counts.tolist() == [0, 0, 0]
-    assert count_between(cells, 0, 1) == (0.0, True)
+    assert count_between(cells, 0, 1) == RangeCount(0, 0)
 
 
 @pytest.mark.parametrize("bins", [10, 37, 200])
@@ -143,6 +152,7 @@ def test_a_histogram_of_chunks_equals_that_of_the_whole(array, cut, edges):
     np.testing.assert_array_equal(counted.counts, np.histogram(finite, edges)[0])
     assert counted.underflow == np.count_nonzero(finite < edges[0])
     assert counted.overflow == np.count_nonzero(finite > edges[-1])
+    assert counted.exact
 
 
 @pytest.mark.parametrize("tensor", TENSORS)

@@ -1,22 +1,29 @@
 // From cells to bins and to counts of a range. The twin of sketches/edges.py and histogram.py.
+import { commonRefinement, type Grids, total } from "./refinement";
 import type { Cells } from "./sketch";
 
 export interface Binned {
   /** One per bin; whole numbers unless a cell was shared between bins. */
   counts: Float64Array;
+  /** The true count of a bin differs by at most this whole number: 0 where the count is exact. */
+  errors: Float64Array;
   /** What lies below the first edge. */
   underflow: number;
   /** What lies above the last edge. */
   overflow: number;
-  /** False where a cell wider than a point may lie on both sides of an edge. */
+  /** True when every count is exact. */
   exact: boolean;
 }
 
 export interface RangeCount {
   count: number;
+  /** The true count differs by at most this whole number. */
+  error: number;
   exact: boolean;
 }
 
+/** Share of the largest magnitude below which `logEdges` are about equally far apart, unless told otherwise. */
+const LINEAR_SHARE = 1e-4;
 /** Keeps the edges around one very large number apart. */
 const RELATIVE_MARGIN = 2 ** -40;
 const SMALLEST_NORMAL = 2 ** -1022;
@@ -42,6 +49,34 @@ export function linearEdges(minimum: number, maximum: number, bins: number): Flo
   return edges;
 }
 
+/**
+ * Edges equally far apart on an axis that is logarithmic on both sides of zero, sign(x) log(1 + |x| / linear): about
+ * linear up to the magnitude `linear`.
+ */
+export function logEdges(
+  minimum: number,
+  maximum: number,
+  bins: number,
+  linear = Math.max(Math.max(Math.abs(minimum), Math.abs(maximum)) * LINEAR_SHARE, SMALLEST_NORMAL),
+): Float64Array {
+  if (minimum === maximum) {
+    const [low = minimum, high = maximum] = linearEdges(minimum, maximum, 1);
+    return logEdges(low, high, bins, linear);
+  }
+  const place = (end: number) => Math.sign(end) * Math.log1p(Math.abs(end) / linear);
+  const first = place(minimum);
+  const last = place(maximum);
+  const edges = new Float64Array(bins + 1);
+  for (let i = 0; i <= bins; i++) {
+    const along = (first * (bins - i) + last * i) / bins;
+    const edge = Math.sign(along) * Math.expm1(Math.abs(along)) * linear;
+    edges[i] = Math.min(Math.max(edge, minimum), maximum);
+  }
+  edges[0] = minimum;
+  edges[bins] = maximum;
+  return edges;
+}
+
 /** Half-integer edges around `first` to `last`; every bin spans the same whole number of integers. */
 export function integerEdges(first: number, last: number, bins: number): Float64Array {
   const integers = last - first + 1;
@@ -55,61 +90,67 @@ export function integerEdges(first: number, last: number, bins: number): Float64
  * Draw a histogram from cells, in one walk over both.
  *
  * Each bin takes in its left edge, the last one its right edge too. A cell wider than a point is shared evenly over
- * the bins that it overlaps: the error of a bin is at most the counts of the cells that its edges cut.
+ * the bins that it overlaps; a bin is exact when neither of its edges cuts a cell.
  */
-export function rebin(cells: Cells, edges: Float64Array): Binned {
+export function rebin(grids: Grids, edges: Float64Array): Binned {
+  const cells = commonRefinement(grids);
   const bins = edges.length - 1;
   const counts = new Float64Array(bins);
+  const errors = new Float64Array(bins);
   const below = walk(cells);
   let left = below(edges[0] as number, "left");
-  let exact = !left.cut;
-  const underflow = left.whole - left.excess;
+  const underflow = left.most - left.excess;
+  let exact = true;
   for (let bin = 0; bin < bins; bin++) {
     const right = below(edges[bin + 1] as number, bin === bins - 1 ? "right" : "left");
-    counts[bin] = right.whole - left.whole - (right.excess - left.excess);
-    exact &&= !right.cut;
+    const { count, error } = between(left, right);
+    counts[bin] = count;
+    errors[bin] = error;
+    exact &&= error === 0;
     left = right;
   }
-  const total = cells.counts.reduce((sum, count) => sum + count, 0);
-  return { counts, underflow, overflow: total - left.whole + left.excess, exact };
+  const overflow = total(cells.counts) - left.most + left.excess;
+  return { counts, errors, underflow, overflow, exact };
 }
 
 /** Count the elements from `low` to `high`, both included; a cell that an end cuts counts in proportion. */
-export function countBetween(cells: Cells, low: number, high: number): RangeCount {
-  if (low > high) return { count: 0, exact: true };
-  const below = walk(cells);
-  const first = below(low, "left");
-  const last = below(high, "right");
-  return {
-    count: last.whole - first.whole - (last.excess - first.excess),
-    exact: !first.cut && !last.cut,
-  };
+export function countBetween(grids: Grids, low: number, high: number): RangeCount {
+  if (low > high) return { count: 0, error: 0, exact: true };
+  const below = walk(commonRefinement(grids));
+  return between(below(low, "left"), below(high, "right"));
 }
 
-/** What lies below an edge, as `whole - excess`: counts of whole cells are exact, shares of a cell are not. */
+/** How many elements lie below an edge: `least` to `most`, and `most - excess` by estimate. */
 interface Below {
-  whole: number;
+  least: number;
+  most: number;
   excess: number;
-  /** True when a cell wider than a point may lie on both sides. */
-  cut: boolean;
+}
+
+function between(left: Below, right: Below): RangeCount {
+  const count = right.most - left.most - (right.excess - left.excess);
+  const fewest = Math.max(right.least - left.most, 0);
+  const error = Math.ceil(Math.max(right.most - left.least - count, count - fewest));
+  return { count, error, exact: error === 0 };
 }
 
 /** Ask for ascending edges; elements equal to the edge lie below it with side "right" only. */
 function walk({ lower, upper, counts }: Cells): (edge: number, side: "left" | "right") => Below {
   let started = 0;
-  let whole = 0;
+  let most = 0;
   return (edge, side) => {
     while (
       started < counts.length &&
       ((lower[started] as number) < edge || (side === "right" && lower[started] === edge))
     )
-      whole += counts[started++] as number;
-    if (started === 0) return { whole, excess: 0, cut: false };
+      most += counts[started++] as number;
+    if (started === 0) return { least: most, most, excess: 0 };
     const last = started - 1;
     const low = lower[last] as number;
     const high = upper[last] as number;
-    const cut = low < high && (side === "left" ? high >= edge : high > edge);
-    const excess = cut ? (counts[last] as number) * ((high - edge) / (high - low)) : 0;
-    return { whole, excess, cut };
+    const count = counts[last] as number;
+    const isCut = low < high && (side === "left" ? high >= edge : high > edge);
+    if (!isCut) return { least: most, most, excess: 0 };
+    return { least: most - count, most, excess: count * ((high - edge) / (high - low)) };
   };
 }

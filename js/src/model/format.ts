@@ -10,6 +10,11 @@ export function count(number: number): string {
   return COUNT.format(number);
 }
 
+/** A count that is at most `error` off: 1,234, or ≈ 1,234 ± 5. */
+export function estimate(number: number, error: number): string {
+  return error === 0 ? count(number) : `≈ ${count(number)} ± ${count(error)}`;
+}
+
 /** A count in four characters or so: 864, 9.2k, 1.3M. */
 export function compact(number: number): string {
   const units = ["", "k", "M", "G", "T"];

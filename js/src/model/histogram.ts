@@ -12,8 +12,8 @@ export interface Histogram {
   /** Ascending, one more than counts. */
   edges: Float64Array;
   counts: Float64Array;
-  /** False where a cell of the sketch was shared between bins. */
-  exact: boolean;
+  /** By how much a count may be off at most; 0 where it is exact. */
+  errors: Float64Array;
   /** Finite elements. */
   total: number;
   /** The one code that a bin holds, or null where bins hold ranges. */
@@ -33,18 +33,19 @@ export function statisticsIn({ entry }: Sketched, space: Space): Statistics {
   return (space === "codes" ? entry.code_statistics : null) ?? entry.statistics;
 }
 
-/** The cells of a space, each value a point where the sketch knows it, for counting ranges. */
-export function cellsIn(sketched: Sketched, space: Space, spread = false): Cells {
+/** The grids of a space, each value a point where the sketch knows it, for counting ranges. */
+export function gridsIn(sketched: Sketched, space: Space, spread = false): Cells[] {
   const { entry, payload } = sketched;
-  if (space === "codes" && entry.codes !== null)
-    return cells(entry.codes, statisticsIn(sketched, "codes"), payload, { spread });
-  if (entry.values !== null) return cells(entry.values, entry.statistics, payload, { spread });
-  if (entry.codes !== null && entry.map !== null)
-    return mapCells(
-      cells(entry.codes, statisticsIn(sketched, "codes"), payload, { spread }),
-      entry.map,
-    );
-  throw new Error("the sketch holds no counts");
+  const ofCodes = space === "codes" || entry.values === null;
+  const statistics = statisticsIn(sketched, ofCodes ? "codes" : "values");
+  const counted = ofCodes ? [entry.codes, entry.finer_codes] : [entry.values, entry.finer_values];
+  const grids = counted
+    .filter((counts) => counts !== null)
+    .map((counts) => cells(counts, statistics, payload, { spread }));
+  const { map } = entry;
+  return ofCodes && space === "values" && map !== null
+    ? grids.map((grid) => mapCells(grid, map))
+    : grids;
 }
 
 /** Whether the number of bins is the person's choice, or given by the codes. */
@@ -74,7 +75,7 @@ export function histogram(
     return {
       edges: edgesBetween(few.lower),
       counts: Float64Array.from(few.counts),
-      exact: true,
+      errors: new Float64Array(few.counts.length),
       total,
       codeOf: (bin) => few.lower[bin] ?? 0,
       map: null,
@@ -94,28 +95,24 @@ export function histogram(
       single ? (scheme?.code_max ?? 0) : Number.NEGATIVE_INFINITY,
     );
     const edges = integerEdges(first, last, single ? last - first + 1 : bins);
-    const binned = rebin(cellsIn(sketched, "codes"), edges);
+    const { counts, errors } = rebin(gridsIn(sketched, "codes"), edges);
     if (space === "codes" || map === null)
       return {
         edges,
-        counts: binned.counts,
-        exact: binned.exact,
+        counts,
+        errors,
         total,
         map,
         codeOf: single ? (bin) => first + bin : null,
       };
     const mapped = edges.map((edge) => (edge - map.zero_point) * map.scale + map.offset);
-    const counts = binned.counts;
     const descends = map.scale < 0;
-    if (descends) {
-      mapped.reverse();
-      counts.reverse();
-    }
+    if (descends) for (const row of [mapped, counts, errors]) row.reverse();
     const codeOf = (bin: number) => (descends ? last - bin : first + bin);
     return {
       edges: mapped,
       counts,
-      exact: binned.exact,
+      errors,
       total,
       map,
       codeOf: single ? codeOf : null,
@@ -125,8 +122,8 @@ export function histogram(
   const high = statistics.maximum ?? 0;
   const integers = entry.values?.grid === "integer";
   const edges = integers ? integerEdges(low, high, bins) : linearEdges(low, high, bins);
-  const binned = rebin(cellsIn(sketched, space, true), edges);
-  return { edges, counts: binned.counts, exact: binned.exact, total, map: null, codeOf: null };
+  const { counts, errors } = rebin(gridsIn(sketched, space, true), edges);
+  return { edges, counts, errors, total, map: null, codeOf: null };
 }
 
 /** Counts of a few equal bins over the whole range, for a sparkline. */
@@ -137,7 +134,7 @@ export function sparklineCounts(sketched: Sketched): Float64Array {
   const high = statistics.maximum ?? 0;
   const isInteger = (sketched.entry.values ?? sketched.entry.codes)?.grid === "integer";
   const edges = (isInteger ? integerEdges : linearEdges)(low, high, SPARKLINE_BINS);
-  const { counts } = rebin(cellsIn(sketched, space, true), edges);
+  const { counts } = rebin(gridsIn(sketched, space, true), edges);
   return (sketched.entry.map?.scale ?? 1) < 0 && space === "codes" ? counts.reverse() : counts;
 }
 
@@ -152,8 +149,9 @@ export function finite(statistics: Statistics): number {
 function fewFloats(sketched: Sketched): Cells | null {
   const { codes } = sketched.entry;
   if (codes === null || !NARROW_FLOATS.has(codes.grid)) return null;
-  const found = cellsIn(sketched, "codes");
-  return found.counts.length > 1 && found.counts.length <= MOST_FLOAT_BARS ? found : null;
+  const [found] = gridsIn(sketched, "codes");
+  const bars = found?.counts.length ?? 0;
+  return found !== undefined && bars > 1 && bars <= MOST_FLOAT_BARS ? found : null;
 }
 
 /** Edges halfway between neighbours; the outer bars are as wide on both sides. */

@@ -4,7 +4,7 @@ import type { Link } from "../link";
 import type { AffineMap, CountRangeReply, Space } from "../wire";
 import { countBetween, type RangeCount } from "./bins";
 import { debounced } from "./debounced";
-import { cellsIn, type Sketched, statisticsIn } from "./histogram";
+import { gridsIn, type Sketched, statisticsIn } from "./histogram";
 
 export interface Range {
   low: number;
@@ -35,8 +35,8 @@ export class RangeChoice {
     const range = this.shown.value;
     if (sketch === null || range === null) return null;
     const counted = this.counted.value;
-    if (counted?.key === this.key()) return { count: counted.count, exact: true };
-    return countBetween(cellsIn(sketch, space), range.low, range.high);
+    if (counted?.key === this.key()) return { count: counted.count, error: 0, exact: true };
+    return countBetween(gridsIn(sketch, space), range.low, range.high);
   });
 
   private readonly counted: Signal<{ key: string; count: number } | null> = signal(null);

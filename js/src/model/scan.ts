@@ -33,6 +33,8 @@ export class Scan {
 
   private readonly sketches = new Map<number, Sketched>();
   private readonly failures = new Map<number, string>();
+  /** Tensors that the kernel does not count more finely. */
+  private readonly unrefined = new Set<number>();
   /** Raised whenever sketches or failures change. */
   private readonly version: Signal<number> = signal(0);
   private readonly nbytesInWork: Signal<number> = signal(0);
@@ -93,6 +95,7 @@ export class Scan {
   forget(): void {
     this.sketches.clear();
     this.failures.clear();
+    this.unrefined.clear();
     this.nbytesInWork.value = 0;
     this.version.value += 1;
   }
@@ -118,10 +121,15 @@ export class Scan {
     if (this.isPulling) return;
     this.isPulling = true;
     try {
-      for (let tensors = this.wanted(); tensors.length > 0; tensors = this.wanted()) {
+      for (;;) {
+        const tensors = this.wanted();
+        const finer = this.wantedFiner();
         const presence = this.link.presence.peek();
+        if (tensors.length === 0 && finer < 0) break;
         if (presence !== "online" && presence !== "busy") break;
-        this.integrate(await this.link.ask<ScanReply>("scan", { tensors }));
+        const answer = await this.link.ask<ScanReply>("scan", { tensors, finer });
+        this.integrate(answer);
+        if (answer.reply.in_work < 0 && !this.isFinest(finer)) this.unrefined.add(finer);
       }
     } catch (error) {
       // Without a kernel the link says so, and pulling goes on when it is back.
@@ -163,6 +171,17 @@ export class Scan {
     for (let tensor = 0; tensor < length && wanted.size < TENSORS_PER_REQUEST; tensor++)
       want(tensor);
     return [...wanted].slice(0, TENSORS_PER_REQUEST);
+  }
+
+  /** The selected tensor, while its counts can become finer; -1 for none. */
+  private wantedFiner(): number {
+    const tensor = this.original(this.selected.peek());
+    const isShown = this.trouble.peek() === "" && tensor >= 0 && this.isReadable(tensor);
+    return isShown && !this.failures.has(tensor) && !this.isFinest(tensor) ? tensor : -1;
+  }
+
+  private isFinest(tensor: number): boolean {
+    return this.unrefined.has(tensor) || this.sketches.get(tensor)?.entry.is_finest === true;
   }
 
   private isSettled(tensor: number): boolean {

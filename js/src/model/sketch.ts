@@ -1,5 +1,13 @@
 // From the counts of a sketch to cells: how many elements lie where. The twin of sketches/patterns.py and cells.py.
-import type { AffineMap, Counts, Grid, Span, Statistics } from "../wire";
+import {
+  type AffineMap,
+  type Counts,
+  FINER_CELLS,
+  type Grid,
+  type Span,
+  type Statistics,
+} from "../wire";
+import { linearEdges } from "./bins";
 
 /** Ascending cells that do not overlap, each with the number of elements in it. */
 export interface Cells {
@@ -51,6 +59,7 @@ export function cells(
     for (let i = 0; i < integers.length; i++) integers[i] = counts.first + i;
     return points(integers, amounts);
   }
+  if (counts.grid === "linear") return along(amounts, counts.first, statistics);
   if (counts.keys === null) throw new Error(`A sketch on the grid ${counts.grid} lacks its keys.`);
   const keys = readSpan(payload, counts.keys);
   if (keys.length !== amounts.length)
@@ -92,6 +101,7 @@ function decoder(grid: Grid, bits: number): (magnitude: number) => number {
   if (grid === "float16") return decodeFloat16;
   if (grid === "float64")
     return (magnitude) => {
+      float64Bits[0] = 0;
       float64Bits[1] = magnitude << (32 - bits);
       return float64[0] as number;
     };
@@ -168,6 +178,29 @@ function ranges(
     cell++;
   }
   return { lower, upper, counts: amounts, exact: false };
+}
+
+/** Equal cells along the whole range, from number `first` on; each takes in its left edge, the last one both. */
+function along(counts: Float64Array, first: number, { minimum, maximum }: Statistics): Cells {
+  const edges = linearEdges(minimum ?? 0, maximum ?? 0, FINER_CELLS);
+  const lower = edges.slice(first, first + counts.length);
+  const upper = edges.slice(first + 1, first + 1 + counts.length);
+  if (upper.length !== counts.length) throw new Error("A sketch has more cells than its range.");
+  const last = FINER_CELLS - 1 - first;
+  // Edges that rounding has made equal have nothing between them.
+  for (let i = 0; i < upper.length; i++)
+    if (i !== last) upper[i] = Math.max(below(upper[i] as number), lower[i] as number);
+  return withExactness(lower, upper, counts);
+}
+
+const float64Words = new BigInt64Array(float64.buffer);
+
+/** The next smaller number. */
+function below(value: number): number {
+  if (value === 0) return -Number.MIN_VALUE;
+  float64[0] = value;
+  float64Words[0] = (float64Words[0] as bigint) + (value > 0 ? -1n : 1n);
+  return float64[0] as number;
 }
 
 function points(values: Float64Array, counts: Float64Array): Cells {

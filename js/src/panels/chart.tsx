@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { barsPath } from "../marks/bars";
 import { linearScale, logScale, type Scale } from "../marks/scale";
-import { count, digitsBetween, measure, percent } from "../model/format";
+import { count, digitsBetween, estimate, measure, percent } from "../model/format";
 import type { Histogram } from "../model/histogram";
 import type { Range } from "../model/range";
 import type { Store } from "../model/store";
@@ -205,7 +205,7 @@ function Tip({
   pixel: number;
   width: number;
 }) {
-  const { edges, counts, codeOf, map, total, exact } = drawn;
+  const { edges, counts, errors, codeOf, map, total } = drawn;
   const held = counts[bin] ?? 0;
   const digits = digitsBetween(edges[0] ?? 0, edges[edges.length - 1] ?? 0);
   const code = codeOf?.(bin);
@@ -226,7 +226,7 @@ function Tip({
         </b>
       )}
       <span>
-        {exact ? count(held) : `≈ ${count(held)}`} · {percent(held / Math.max(total, 1))}
+        {estimate(held, errors[bin] ?? 0)} · {percent(held / Math.max(total, 1))}
       </span>
     </div>
   );

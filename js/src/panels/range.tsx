@@ -1,6 +1,6 @@
 // The range of the selected tensor: its two ends, and how much of the tensor lies between them.
 import { useSignal } from "@preact/signals";
-import { count, digitsBetween, measure, percent } from "../model/format";
+import { count, digitsBetween, estimate, measure, percent } from "../model/format";
 import type { Range } from "../model/range";
 import type { Store } from "../model/store";
 
@@ -36,7 +36,7 @@ export function RangeRow({ store }: { store: Store }) {
       <output class="qw-range-result" aria-live="polite">
         <b>{`${counted.exact ? "" : "≈ "}${percent(share)}`}</b>
         <span>
-          {`${counted.exact ? "" : "≈ "}${count(counted.count)}`} of {count(drawn.total)}
+          {estimate(counted.count, counted.error)} of {count(drawn.total)}
         </span>
       </output>
       {store.range.chosen.value === null ? (

@@ -49,4 +49,4 @@ def counts_for(dtype: DType, size: int, code_range: tuple[int, int] | None = Non
     is_wide = dtype.bits > MAX_CODES.bit_length()
     if is_wide and size <= EXACT_POINTS:
         return PointCounts()
-    return FineCounts(dtype, size) if is_wide and size <= FINE_ELEMENTS else PatternCounts(grid_of(dtype))
+    return FineCounts(grid_of(dtype), size) if is_wide and size <= FINE_ELEMENTS else PatternCounts(grid_of(dtype))

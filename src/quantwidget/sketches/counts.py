@@ -15,13 +15,17 @@ if TYPE_CHECKING:
     from quantwidget.sketches.payload import Payload
 
 
-class CellCounts(Protocol):
-    """Counts per cell of a grid, gathered in one pass; merging two parts gives exactly what one pass gives."""
+class Gridded(Protocol):
+    """Counts that say on which grid."""
 
     @property
     def grid_name(self) -> str:
         """What the cells are, in words; counts of equal names can be merged."""
         ...
+
+
+class CellCounts(Gridded, Protocol):
+    """Counts per cell of a grid, gathered in one pass; merging two parts gives exactly what one pass gives."""
 
     def update(self, chunk: npt.NDArray[np.generic]) -> None:
         """Count every finite element of a chunk of any shape."""
@@ -59,7 +63,7 @@ class CellCounts(Protocol):
         ...
 
 
-def check_same_grid(counts: CellCounts, other: CellCounts) -> None:
+def check_same_grid(counts: Gridded, other: Gridded) -> None:
     """Make sure that two counts can be merged.
 
     Raises

@@ -11,6 +11,9 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+LINEAR_SHARE = 1e-4
+"""Share of the largest magnitude below which `log_edges` are about equally far apart, unless told otherwise."""
+
 _RELATIVE_MARGIN = 2.0**-40
 """Keeps the edges around one very large number apart."""
 
@@ -33,6 +36,40 @@ def linear_edges(minimum: float, maximum: float, bins: int) -> npt.NDArray[np.fl
     step = span / bins
     offsets = places * step if step >= sys.float_info.min else places / bins * span
     return np.append(minimum + offsets, maximum)
+
+
+def log_edges(minimum: float, maximum: float, bins: int, linear: float | None = None) -> npt.NDArray[np.float64]:
+    """Return edges that are equally far apart on an axis that is logarithmic on both sides of zero.
+
+    The axis is ``sign(x) * log(1 + |x| / linear)``, smooth through zero (J. B. W. Webber, "A bi-symmetric log
+    transformation for wide-range data", Measurement Science and Technology 24, 2013). Zero is an edge where
+    ``minimum == -maximum`` and ``bins`` is even.
+
+    Parameters
+    ----------
+    minimum, maximum
+        First and last edge, both finite; an empty range is widened as by `linear_edges`.
+    bins
+        Number of bins.
+    linear
+        Positive magnitude up to which the axis is about linear; `LINEAR_SHARE` of the largest one by default.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 of shape ``[bins + 1]``, ascending.
+    """
+    if minimum == maximum:
+        minimum, maximum = linear_edges(minimum, maximum, 1).tolist()
+    if linear is None:
+        linear = max(max(abs(minimum), abs(maximum)) * LINEAR_SHARE, sys.float_info.min)
+    first, last = (math.copysign(math.log1p(abs(end) / linear), end) for end in (minimum, maximum))
+    places = np.arange(bins + 1.0)
+    along = (first * (bins - places) + last * places) / bins
+    with np.errstate(over="ignore"):
+        edges = np.clip(np.copysign(np.expm1(np.abs(along)) * linear, along), minimum, maximum)
+    edges[0], edges[-1] = minimum, maximum
+    return edges
 
 
 def integer_edges(first: int, last: int, bins: int) -> npt.NDArray[np.float64]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from quantwidget.sketches.cells import common_refinement
 from quantwidget.sketches.pieces import as_numbers, pieces
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from quantwidget.sketches.cells import Cells
+    from quantwidget.sketches.cells import Cells, Grids
 
 PIECE = 1 << 18
 """Elements sorted together."""
@@ -33,77 +34,127 @@ class Histogram:
         float64 of shape ``[bins]``; whole numbers unless a cell was shared between bins.
     underflow, overflow
         What lies below the first and above the last edge.
+    errors
+        The true count of bin i differs from ``counts[i]`` by at most ``errors[i]``; whole numbers, 0 where the count
+        is exact. float64 of shape ``[bins]``.
     """
 
     edges: npt.NDArray[np.float64]
     counts: npt.NDArray[np.float64]
     underflow: float
     overflow: float
+    errors: npt.NDArray[np.float64]
+
+    @property
+    def exact(self) -> bool:
+        """True when every count is exact."""
+        return not self.errors.any()
+
+
+@dataclass(frozen=True)
+class RangeCount:
+    """How many elements lie in a range.
+
+    Attributes
+    ----------
+    count
+        Estimate; a whole number unless an end of the range cuts a cell.
+    error
+        The true count differs by at most this whole number.
+    """
+
+    count: float
+    error: float
+
+    @property
+    def exact(self) -> bool:
+        """True when the count is exact."""
+        return self.error == 0
 
 
 @dataclass(frozen=True)
 class _Below:
-    """What lies below some edges, as ``whole - excess``; ``cut`` where a cell may lie on both sides."""
+    """How many elements lie below some edges: ``least`` to ``most``, and ``most - excess`` by estimate.
 
-    whole: npt.NDArray[np.float64]
-    excess: npt.NDArray[np.float64]
-    cut: npt.NDArray[np.bool_]
-
-
-def _below(cells: Cells, edges: npt.NDArray[np.float64], side: Literal["left", "right"]) -> _Below:
-    """Count below each edge; elements equal to the edge belong to it with ``side="right"`` only.
-
-    Kept in two parts because counts of whole cells are exact and shares of a cell are not.
+    Kept in parts because counts of whole cells are exact and shares of a cell are not.
     """
-    started = np.searchsorted(cells.lower, edges, side)
+
+    least: npt.NDArray[np.float64]
+    most: npt.NDArray[np.float64]
+    excess: npt.NDArray[np.float64]
+
+    def between(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return the counts from each edge to the next, and how far they may be off."""
+        counts = np.diff(self.most) - np.diff(self.excess)
+        fewest = np.maximum(self.least[1:] - self.most[:-1], 0)
+        greatest = self.most[1:] - self.least[:-1]
+        return counts, np.ceil(np.maximum(greatest - counts, counts - fewest))
+
+
+def _below(cells: Cells, edges: npt.NDArray[np.float64]) -> _Below:
+    """Count below each of some ascending edges; elements equal to an edge lie below the last one only."""
+    left, right = _started(cells, edges[:-1], "left"), _started(cells, edges[-1:], "right")
+    started = np.concatenate([left, right])
     last = np.maximum(started - 1, 0)
-    lower, upper = cells.lower[last], cells.upper[last]
-    reaches = upper >= edges if side == "left" else upper > edges
+    lower, upper, counts = cells.lower[last], cells.upper[last], cells.counts[last]
+    reaches = np.append(upper[:-1] >= edges[:-1], upper[-1] > edges[-1])
     cut = (started > 0) & (lower < upper) & reaches
     share = np.zeros(edges.size)
     share[cut] = (upper[cut] - edges[cut]) / (upper[cut] - lower[cut])
-    whole = np.concatenate([[0.0], np.cumsum(cells.counts)])
-    return _Below(whole[started], cells.counts[last] * share, cut)
+    most = np.concatenate([[0.0], np.cumsum(cells.counts)])[started]
+    return _Below(most - counts * cut, most, counts * share)
 
 
-def rebin(cells: Cells, edges: npt.NDArray[np.float64]) -> Histogram:
+def _started(cells: Cells, edges: npt.NDArray[np.float64], side: Literal["left", "right"]) -> npt.NDArray[np.intp]:
+    """Count the cells that start below each edge, with ``side="right"`` also those that start at it."""
+    return np.searchsorted(cells.lower, edges, side)
+
+
+def rebin(grids: Grids, edges: npt.NDArray[np.float64]) -> Histogram:
     """Draw a histogram from cells.
 
     Points are counted by NumPy's rule: each bin takes in its left edge, the last one its right edge too. A wider cell
-    is shared evenly over the bins that it overlaps. The total is preserved. The error of a bin is at most the counts of
-    the cells that its two edges cut, and zero for points.
+    is shared evenly over the bins that it overlaps. The total is preserved. A bin is exact when neither of its edges
+    cuts a cell; else its error follows from the cut cells lying wholly on one side or on the other.
 
     Parameters
     ----------
-    cells
-        What was counted.
+    grids
+        What was counted: one grid of cells, or several over the same elements.
     edges
         Ascending, float64 of shape ``[bins + 1]``, at least one bin.
+
+    Raises
+    ------
+    ValueError
+        The grids count different numbers of elements.
     """
+    cells = common_refinement(grids)
     if not cells.size:
-        return Histogram(edges, np.zeros(edges.size - 1), 0.0, 0.0)
-    left, right = _below(cells, edges[:-1], "left"), _below(cells, edges[-1:], "right")
-    whole = np.concatenate([left.whole, right.whole])
-    excess = np.concatenate([left.excess, right.excess])
-    return Histogram(
-        edges,
-        np.diff(whole) - np.diff(excess),
-        float(whole[0] - excess[0]),
-        float(cells.counts.sum() - whole[-1] + excess[-1]),
-    )
+        return Histogram(edges, np.zeros(edges.size - 1), 0.0, 0.0, np.zeros(edges.size - 1))
+    below = _below(cells, edges)
+    counts, errors = below.between()
+    underflow = float(below.most[0] - below.excess[0])
+    overflow = float(cells.counts.sum() - below.most[-1] + below.excess[-1])
+    return Histogram(edges, counts, underflow, overflow, errors)
 
 
-def count_between(cells: Cells, low: float, high: float) -> tuple[float, bool]:
-    """Count the elements from ``low`` to ``high``, both included, and say whether the count is exact.
+def count_between(grids: Grids, low: float, high: float) -> RangeCount:
+    """Count the elements from ``low`` to ``high``, both included, and say how far the count may be off.
 
-    A cell that an end cuts counts in proportion to what lies inside; the error is at most the counts of such cells.
-    The count is exact when no cell wider than a point reaches or crosses an end from inside to outside.
+    A cell that an end cuts counts in proportion to what lies inside. The count is exact when no cell wider than a
+    point reaches or crosses an end from inside to outside.
+
+    Raises
+    ------
+    ValueError
+        The grids count different numbers of elements.
     """
+    cells = common_refinement(grids)
     if not cells.size or low > high:
-        return 0.0, True
-    first, last = _below(cells, np.array([low]), "left"), _below(cells, np.array([high]), "right")
-    count = (last.whole[0] - first.whole[0]) - (last.excess[0] - first.excess[0])
-    return float(count), not bool(first.cut[0] or last.cut[0])
+        return RangeCount(0.0, 0.0)
+    counts, errors = _below(cells, np.array([low, high], np.float64)).between()
+    return RangeCount(float(counts[0]), float(errors[0]))
 
 
 def histogram_of(chunks: Iterable[npt.NDArray[np.generic]], edges: npt.NDArray[np.float64]) -> Histogram:
@@ -128,4 +179,5 @@ def histogram_of(chunks: Iterable[npt.NDArray[np.generic]], edges: npt.NDArray[n
             total += ordered.size
             below[:-1] += np.searchsorted(ordered, edges[:-1], "left")
             below[-1] += np.searchsorted(ordered, edges[-1], "right")
-    return Histogram(edges, np.diff(below).astype(np.float64), float(below[0]), float(total - below[-1]))
+    counts = np.diff(below).astype(np.float64)
+    return Histogram(edges, counts, float(below[0]), float(total - below[-1]), np.zeros(counts.size))

@@ -9,13 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from quantwidget import wire
+from quantwidget.sketches.kernels import PLAIN, is_plain, kernels_for
 from quantwidget.sketches.pieces import as_numbers, pieces
 
-PIECE = 1 << 16
-"""Elements that are looked at together: their float64 copy stays in the processor's cache."""
+PIECE = 1 << 19
+"""Elements that are looked at together."""
 
-_PLAIN_EXPONENT = 400
-"""Numbers between 2^-400 and 2^400 can be squared and summed as they are."""
+_TRIES = 4
+"""Passes over a piece before it is looked at another way."""
+
+_FARTHEST = 4
+"""Squared distance of a shift from the mean, in variances, that costs no more than a digit of the deviation."""
 
 _NO_EXPONENT = -2048
 """Below the exponent of any number."""
@@ -29,7 +33,7 @@ def _two_sum(a: float, b: float) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class _Spread:
+class Spread:
     """Mean and squared deviations of ``count`` numbers, all scaled by ``2**-exponent``.
 
     The mean is the unevaluated sum ``high + low``, so that the small distance between two large means is exact enough.
@@ -42,27 +46,30 @@ class _Spread:
     exponent: int = _NO_EXPONENT
 
     @classmethod
-    def of(cls, numbers: npt.NDArray[np.float64], counts: npt.NDArray[np.float64] | None, exponent: int) -> _Spread:
-        """Two passes over numbers of moderate size; number i stands for ``counts[i]`` equal ones."""
+    def of(cls, numbers: npt.NDArray[np.float64], counts: npt.NDArray[np.float64] | None, exponent: int) -> Spread:
+        """Two passes over numbers of moderate size; number i stands for ``counts[i]`` equal ones.
+
+        Sums of products rather than dot products: BLAS adds up in another order on another number of threads.
+        """
         count = numbers.size if counts is None else int(counts.sum())
-        high = float(numbers.sum() if counts is None else counts @ numbers) / count
+        high = float(numbers.sum() if counts is None else (counts * numbers).sum()) / count
         deviations = numbers - high
         weighted = deviations if counts is None else counts * deviations
         low = float(weighted.sum()) / count
-        squares = float(weighted @ deviations) - count * low * low
+        squares = float((weighted * deviations).sum()) - count * low * low
         return cls(count, *_two_sum(high, low), max(squares, 0.0), exponent)
 
-    def shifted(self, distance: int) -> _Spread:
+    def shifted(self, distance: int) -> Spread:
         """Add an integer to every number; only for exponent 0."""
         rounded = float(distance)
         high, error = _two_sum(rounded, self.high)
         low = error + self.low + float(distance - int(rounded))
-        return _Spread(self.count, *_two_sum(high, low), self.squares, self.exponent)
+        return Spread(self.count, *_two_sum(high, low), self.squares, self.exponent)
 
-    def scaled(self, exponent: int) -> _Spread:
+    def scaled(self, exponent: int) -> Spread:
         """Express the same numbers with a larger exponent."""
         step = self.exponent - exponent
-        return _Spread(
+        return Spread(
             self.count,
             math.ldexp(self.high, step),
             math.ldexp(self.low, step),
@@ -70,7 +77,7 @@ class _Spread:
             exponent,
         )
 
-    def merged(self, other: _Spread) -> _Spread:
+    def merged(self, other: Spread) -> Spread:
         """Pool two sets of numbers by the pairwise formula of Chan, Golub and LeVeque."""
         if not self.count or not other.count:
             return self if self.count else other
@@ -81,7 +88,7 @@ class _Spread:
         delta = (right.high - left.high) + (right.low - left.low)
         squares = left.squares + right.squares + delta * delta * (left.count * (right.count / count))
         mean = _two_sum(left.high, left.low + delta * (right.count / count))
-        return _Spread(count, *mean, squares, exponent)
+        return Spread(count, *mean, squares, exponent)
 
 
 class Moments:
@@ -102,36 +109,38 @@ class Moments:
         self.nan = 0
         self.positive_infinity = 0
         self.negative_infinity = 0
-        self._minimum = math.inf
-        self._maximum = -math.inf
-        self._spread = _Spread()
+        self.lowest = math.inf
+        self.highest = -math.inf
+        self.spread = Spread()
 
     @property
     def minimum(self) -> float | None:
         """Smallest finite element, or None."""
-        return self._minimum if self._spread.count else None
+        return self.lowest if self.spread.count else None
 
     @property
     def maximum(self) -> float | None:
         """Largest finite element, or None."""
-        return self._maximum if self._spread.count else None
+        return self.highest if self.spread.count else None
 
     @property
     def mean(self) -> float | None:
         """Mean of the finite elements, or None."""
-        spread = self._spread
+        spread = self.spread
         return math.ldexp(spread.high + spread.low, spread.exponent) if spread.count else None
 
     @property
     def std(self) -> float | None:
         """Population standard deviation of the finite elements, or None."""
-        spread = self._spread
+        spread = self.spread
         return math.ldexp(math.sqrt(spread.squares / spread.count), spread.exponent) if spread.count else None
 
     def update(self, chunk: npt.NDArray[np.generic]) -> None:
         """Take in every element of a chunk of any shape and real type."""
         for piece in pieces(chunk, PIECE):
-            self._update(as_numbers(piece), None)
+            numbers = as_numbers(piece)
+            if _is_wide_integer(numbers) or not self._take_summed(numbers):
+                self._update(numbers, None)
 
     def update_counted(self, values: npt.NDArray[np.float64], counts: npt.NDArray[np.float64]) -> None:
         """Take in ``values[i]``, ``counts[i]`` times; both of shape ``[n]``, counts whole and not negative."""
@@ -146,9 +155,9 @@ class Moments:
         self.nan += other.nan
         self.positive_infinity += other.positive_infinity
         self.negative_infinity += other.negative_infinity
-        self._minimum = min(self._minimum, other._minimum)
-        self._maximum = max(self._maximum, other._maximum)
-        self._spread = self._spread.merged(other._spread)
+        self.lowest = min(self.lowest, other.lowest)
+        self.highest = max(self.highest, other.highest)
+        self.spread = self.spread.merged(other.spread)
 
     def statistics(self) -> wire.Statistics:
         """Return the message that the page reads."""
@@ -164,6 +173,38 @@ class Moments:
             std=self.std,
         )
 
+    def _take_summed(self, numbers: npt.NDArray[np.generic]) -> bool:
+        """Take in numbers in one pass where that is exact enough; false, with nothing taken, where it is not.
+
+        The squares of the distances from a shift tell the deviation well while the shift is near the mean: so it is the
+        mean of all numbers before, and where that is too far off, the mean that has just been found.
+        """
+        shift = self.mean or 0.0
+        if abs(shift) > PLAIN:
+            shift = 0.0
+        kernels = kernels_for(numbers.size if numbers.dtype == np.float32 else 0)
+        for _ in range(_TRIES):
+            summed = kernels.lane_sums(numbers, shift)
+            if summed is None or summed.low == summed.high:
+                return False
+            total, squares = summed.sums.sum(axis=1).tolist()
+            distance = total / numbers.size
+            excess = total * distance
+            if excess <= _FARTHEST * (squares - excess):
+                spread = Spread(numbers.size, *_two_sum(shift, distance), squares - excess, 0)
+                self.count += numbers.size
+                self._take_finite(summed.zeros, summed.low, summed.high, spread)
+                return True
+            shift += distance
+        return False
+
+    def _take_finite(self, zeros: int, low: float, high: float, spread: Spread) -> None:
+        self.zeros += zeros
+        # Adding zero turns negative zero into zero.
+        self.lowest = min(self.lowest, low + 0.0)
+        self.highest = max(self.highest, high + 0.0)
+        self.spread = self.spread.merged(spread)
+
     def _update(self, numbers: npt.NDArray[np.generic], counts: npt.NDArray[np.float64] | None) -> None:
         self.count += _total(numbers, counts)
         with np.errstate(invalid="ignore"):
@@ -178,12 +219,12 @@ class Moments:
             numbers = numbers[finite]
             counts = None if counts is None else counts[finite]
             low, high = numbers.min(), numbers.max()
-        if low <= 0 <= high:
-            self.zeros += _total(numbers, counts, numbers == 0)
-        # Adding zero turns negative zero into zero.
-        self._minimum = min(self._minimum, float(low) + 0.0)
-        self._maximum = max(self._maximum, float(high) + 0.0)
-        self._spread = self._spread.merged(_spread(numbers, counts, low, high))
+        zeros = _total(numbers, counts, numbers == 0) if low <= 0 <= high else 0
+        self._take_finite(zeros, float(low), float(high), _spread(numbers, counts, low, high))
+
+
+def _is_wide_integer(numbers: npt.NDArray[np.generic]) -> bool:
+    return numbers.dtype.kind in "iu" and numbers.dtype.itemsize == np.dtype(np.int64).itemsize
 
 
 def _total(
@@ -199,16 +240,16 @@ def _total(
 
 def _spread(
     numbers: npt.NDArray[np.generic], counts: npt.NDArray[np.float64] | None, low: np.generic, high: np.generic
-) -> _Spread:
+) -> Spread:
     """Mean and deviations of finite numbers between ``low`` and ``high``."""
-    if numbers.dtype.kind in "iu" and numbers.dtype.itemsize == np.dtype(np.int64).itemsize:
+    if _is_wide_integer(numbers):
         distances = numbers.view(np.uint64) - np.array(low).view(np.uint64)
-        return _Spread.of(distances.astype(np.float64), counts, 0).shifted(int(low))
+        return Spread.of(distances.astype(np.float64), counts, 0).shifted(int(low))
     wide = numbers.astype(np.float64, copy=False)
     if low == high:
         mantissa, exponent = math.frexp(float(low))
-        return _Spread(_total(numbers, counts), mantissa, 0.0, 0.0, exponent if mantissa else _NO_EXPONENT)
+        return Spread(_total(numbers, counts), mantissa, 0.0, 0.0, exponent if mantissa else _NO_EXPONENT)
+    if is_plain(float(low), float(high)):
+        return Spread.of(wide, counts, 0)
     exponent = math.frexp(max(abs(float(low)), abs(float(high))))[1]
-    if abs(exponent) <= _PLAIN_EXPONENT:
-        return _Spread.of(wide, counts, 0)
-    return _Spread.of(np.ldexp(wide, -exponent), counts, exponent)
+    return Spread.of(np.ldexp(wide, -exponent), counts, exponent)

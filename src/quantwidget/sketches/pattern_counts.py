@@ -8,6 +8,7 @@ import numpy as np
 
 from quantwidget import wire
 from quantwidget.sketches.counts import check_same_grid
+from quantwidget.sketches.kernels import KeyCounts
 from quantwidget.sketches.moments import Moments
 from quantwidget.sketches.pieces import as_numbers, pieces
 
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
     from quantwidget.sketches.payload import Payload
 
 PIECE = 1 << 20
-"""Elements counted together: many, because each piece costs one walk over the whole table."""
+"""Elements counted together: many, because each piece may cost one walk over the whole table."""
+
+FEW = 1 << 12
+"""Fewer elements are sorted: a table of all keys would cost more."""
+
+_GATHERED_BITS = 16
 
 
 class PatternCounts:
@@ -46,6 +52,23 @@ class PatternCounts:
         self.grid = grid
         self._keys = np.zeros(0, np.int64) if keys is None else keys
         self._counts = np.zeros(0, np.int64) if counts is None else counts
+        self._gathered: KeyCounts | None = None
+        self._negative_zeros = 0
+
+    def __reduce__(self) -> tuple[type[PatternCounts], tuple[object, ...]]:
+        return PatternCounts, (self.grid, self.keys, self.counts)
+
+    @property
+    def keys(self) -> npt.NDArray[np.int64]:
+        """Ascending keys that occur, those of NaN and infinities among them."""
+        self._settle()
+        return self._keys
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """How often each of `keys` occurs."""
+        self._settle()
+        return self._counts
 
     @property
     def grid_name(self) -> str:
@@ -56,27 +79,27 @@ class PatternCounts:
         """Count every element; see `CellCounts.update`."""
         for piece in pieces(chunk, PIECE):
             numbers = self._cast(piece)
-            table = np.bincount(self.grid.keys(numbers).astype(np.intp), minlength=1 << self.grid.key_bits)
-            if table[self.grid.negative]:
-                sign_only = 1 << (self.grid.width - 1)
-                negative_zeros = np.count_nonzero(numbers.view(f"uint{self.grid.width}") == sign_only)
-                table[self.grid.negative] -= negative_zeros
-                table[0] += negative_zeros
-            self._add_to(table)
+            if piece.size < FEW:
+                unsigned = np.where(self._is_negative_zero(numbers), numbers.dtype.type(0), numbers)
+                keys, counts = np.unique(self.grid.keys(unsigned).astype(np.int64), return_counts=True)
+                self._add(keys, counts)
+            elif self.grid.key_bits == _GATHERED_BITS:
+                self._gather(numbers)
+            else:
+                table = np.bincount(self.grid.keys(numbers).astype(np.intp), minlength=1 << self.grid.key_bits)
+                self._add_table(table, self._negative_zeros_in(numbers) if table[self.grid.negative] else 0)
 
     def merge(self, other: PatternCounts) -> None:
         """Add other counts; see `CellCounts.merge`."""
         check_same_grid(self, other)
-        table = np.zeros(1 << self.grid.key_bits, np.int64)
-        table[other._keys] = other._counts
-        self._add_to(table)
+        self._add(other.keys, other.counts)
 
     def moments(self) -> Moments | None:
         """Return the statistics of an exact grid; see `CellCounts.moments`."""
         if not self.grid.is_exact:
             return None
         moments = Moments()
-        moments.update_counted(self.grid.decode(self._keys), self._counts.astype(np.float64))
+        moments.update_counted(self.grid.decode(self.keys), self.counts.astype(np.float64))
         return moments
 
     def cells(self, statistics: wire.Statistics, *, spread: bool = False) -> Cells:
@@ -102,16 +125,55 @@ class PatternCounts:
         with np.errstate(invalid="ignore", over="ignore"):
             return as_numbers(piece).astype(self.grid.dtype)
 
-    def _add_to(self, table: npt.NDArray[np.int64]) -> None:
-        """Take in a table over all keys."""
-        table[self._keys] += self._counts
+    def _gather(self, numbers: npt.NDArray[np.generic]) -> None:
+        """Count numbers whose keys have 16 bits, without looking at the whole table after each piece."""
+        gathered = self._gathered = self._gathered or KeyCounts()
+        if self.grid.is_exact:
+            gathered.add_fields(numbers)
+            return
+        before = gathered.count_of(self.grid.negative)
+        gathered.add_tops(numbers)
+        if gathered.count_of(self.grid.negative) != before:
+            self._negative_zeros += self._negative_zeros_in(numbers)
+
+    def _is_negative_zero(self, numbers: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
+        is_zero: npt.NDArray[np.bool_] = numbers.view(f"uint{self.grid.width}") == 1 << (self.grid.width - 1)
+        return is_zero
+
+    def _negative_zeros_in(self, numbers: npt.NDArray[np.generic]) -> int:
+        return int(np.count_nonzero(self._is_negative_zero(numbers)))
+
+    def _settle(self) -> None:
+        """Take in what has been gathered."""
+        gathered, self._gathered = self._gathered, None
+        if gathered is not None:
+            table = gathered.table()
+            self._add_table(table, int(table[self.grid.negative]) if self.grid.is_exact else self._negative_zeros)
+            self._negative_zeros = 0
+
+    def _add_table(self, table: npt.NDArray[np.int64], negative_zeros: int) -> None:
+        """Take in a table over all keys; negative zeros become zeros."""
+        table[self.grid.negative] -= negative_zeros
+        table[0] += negative_zeros
+        keys = np.flatnonzero(table)
+        self._add(keys, table[keys])
+
+    def _add(self, keys: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> None:
+        """Take in ascending keys and their counts."""
+        self._settle()
+        if not self._keys.size:
+            self._keys, self._counts = keys, counts
+            return
+        table = np.zeros(1 << self.grid.key_bits, np.int64)
+        table[self._keys] = self._counts
+        table[keys] += counts
         self._keys = np.flatnonzero(table)
         self._counts = table[self._keys]
 
     def _ascending(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return the keys of finite numbers, ascending by number, and their counts."""
-        finite = (self._keys & (self.grid.negative - 1)) < self.grid.infinite
-        keys, counts = self._keys[finite], self._counts[finite]
+        finite = (self.keys & (self.grid.negative - 1)) < self.grid.infinite
+        keys, counts = self.keys[finite], self.counts[finite]
         start = int(np.searchsorted(keys, self.grid.negative))
         return (
             np.concatenate([keys[start:][::-1], keys[:start]]),

@@ -34,8 +34,8 @@ class PointCounts:
     def __init__(
         self, values: npt.NDArray[np.float64] | None = None, counts: npt.NDArray[np.int64] | None = None
     ) -> None:
-        self._values = np.zeros(0, np.float64) if values is None else values
-        self._counts = np.zeros(0, np.int64) if counts is None else counts
+        self.values = np.zeros(0, np.float64) if values is None else values
+        self.counts = np.zeros(0, np.int64) if counts is None else counts
 
     @property
     def grid_name(self) -> str:
@@ -52,21 +52,21 @@ class PointCounts:
     def merge(self, other: PointCounts) -> None:
         """Add other counts; see `CellCounts.merge`."""
         check_same_grid(self, other)
-        self._add(other._values, other._counts)
+        self._add(other.values, other.counts)
 
     def moments(self) -> None:
         """Return None: NaN and infinities are not kept; see `CellCounts.moments`."""
 
     def cells(self, statistics: wire.Statistics, *, spread: bool = False) -> Cells:  # noqa: ARG002
         """Return one cell per value; see `CellCounts.cells`."""
-        return point_cells(self._values, self._counts)
+        return point_cells(self.values, self.counts)
 
     def to_wire(self, payload: Payload) -> wire.Counts:
         """Write the values and their counts; see `CellCounts.to_wire`."""
-        keys = payload.add(self._values)
-        return wire.Counts(grid="points", bits=0, first=0, keys=keys, counts=payload.add_counts(self._counts))
+        keys = payload.add(self.values)
+        return wire.Counts(grid="points", bits=0, first=0, keys=keys, counts=payload.add_counts(self.counts))
 
     def _add(self, values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]) -> None:
-        self._values, places = np.unique(np.concatenate([self._values, values]), return_inverse=True)
-        both = np.concatenate([self._counts, counts])
-        self._counts = np.bincount(places, weights=both, minlength=self._values.size).astype(np.int64)
+        self.values, places = np.unique(np.concatenate([self.values, values]), return_inverse=True)
+        both = np.concatenate([self.counts, counts])
+        self.counts = np.bincount(places, weights=both, minlength=self.values.size).astype(np.int64)

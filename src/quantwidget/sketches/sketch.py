@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from quantwidget.sketches.distribution import Distribution
+from quantwidget.sketches.finer_counts import FinerCounts
 from quantwidget.sketches.moments import Moments
 
 if TYPE_CHECKING:
@@ -15,26 +16,11 @@ if TYPE_CHECKING:
     from quantwidget.dtypes import DType
 
 
-class FinerCounts:
-    """What a second pass over a tensor counts, once its range is known."""
-
-    def empty(self) -> FinerCounts:
-        """Return the same counts of nothing."""
-        raise NotImplementedError
-
-    def update(self, values: npt.NDArray[np.generic], codes: npt.NDArray[np.generic] | None = None) -> None:
-        """Count the elements of a chunk; see `Sketch.update`."""
-        raise NotImplementedError
-
-    def merge(self, other: FinerCounts) -> None:
-        """Add the counts of other elements of the same tensor."""
-        raise NotImplementedError
-
-
 class Sketch:
     """The distribution of a tensor's values and, where it is quantized, of its codes.
 
-    A few kilobytes to some hundred, whatever the size of the tensor.
+    A few kilobytes to some hundred, whatever the size of the tensor. Where counts are not exact, a second pass over the
+    same elements adds finer ones, see `empty_finer`.
 
     Parameters
     ----------
@@ -56,6 +42,8 @@ class Sketch:
         Distribution of the values; None where they follow the codes.
     codes
         Distribution of the codes; None for plain values.
+    value_moments
+        What the statistics of values that follow the codes are taken from.
     """
 
     def __init__(
@@ -70,12 +58,19 @@ class Sketch:
         self.codes = None if code_dtype is None else Distribution(code_dtype, size, code_range)
         follows = values_follow_codes and self.codes is not None
         self.values = None if follows else Distribution(value_dtype, size)
-        self._value_moments = Moments()
+        self.value_moments = Moments()
+
+    @classmethod
+    def of(cls, values: Distribution | None, codes: Distribution | None, value_moments: Moments) -> Sketch:
+        """Put a sketch together again from its parts."""
+        made = cls.__new__(cls)
+        made.values, made.codes, made.value_moments = values, codes, value_moments
+        return made
 
     @property
     def statistics(self) -> wire.Statistics:
         """Statistics of the values so far."""
-        return self._value_moments.statistics() if self.values is None else self.values.statistics
+        return self.value_moments.statistics() if self.values is None else self.values.statistics
 
     @property
     def code_statistics(self) -> wire.Statistics | None:
@@ -93,17 +88,47 @@ class Sketch:
         if (codes is None) != (self.codes is None):
             message = "a sketch of plain values takes no codes" if self.codes is None else "this sketch needs codes too"
             raise ValueError(message)
-        (self.values or self._value_moments).update(values)
+        (self.values or self.value_moments).update(values)
         if self.codes is not None and codes is not None:
             self.codes.update(codes)
 
+    @property
+    def is_exact(self) -> bool:
+        """True when the counts tell every value and every code."""
+        return all(distribution.is_exact for distribution in self._distributions)
+
+    @property
+    def is_finest(self) -> bool:
+        """True when a second pass would tell nothing more."""
+        return self.empty_finer() is None
+
     def empty_finer(self) -> FinerCounts | None:
-        """Return counts of nothing along the range that this sketch has found; None where its counts are exact."""
-        return None
+        """Return counts of nothing along the range that this sketch has found; None where it has no use for them.
+
+        It has none where its counts are exact and where it has finer ones already.
+        """
+        values, codes = (
+            None if distribution is None else distribution.empty_finer() for distribution in (self.values, self.codes)
+        )
+        return None if values is None and codes is None else FinerCounts(values, codes)
 
     def refine(self, finer: FinerCounts) -> None:
-        """Keep the counts of a second pass over the same elements."""
-        raise NotImplementedError
+        """Keep the counts of a second pass over the same elements.
+
+        Raises
+        ------
+        ValueError
+            They are counts of other elements.
+        """
+        if self.values is not None and finer.values is not None:
+            self.values.refine(finer.values)
+        if self.codes is not None and finer.codes is not None:
+            self.codes.refine(finer.codes)
+
+    def coarsen(self) -> None:
+        """Let go of the finer counts."""
+        for distribution in self._distributions:
+            distribution.coarsen()
 
     def merge(self, other: Sketch) -> None:
         """Take in all that a sketch of other elements of the same tensor has seen.
@@ -120,4 +145,8 @@ class Sketch:
             self.values.merge(other.values)
         if self.codes is not None and other.codes is not None:
             self.codes.merge(other.codes)
-        self._value_moments.merge(other._value_moments)
+        self.value_moments.merge(other.value_moments)
+
+    @property
+    def _distributions(self) -> list[Distribution]:
+        return [distribution for distribution in (self.values, self.codes) if distribution is not None]

@@ -1,0 +1,120 @@
+"""Which engine counts: NumPy always, numba where it is installed and there is enough to do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal, Protocol, cast
+
+from quantwidget.sketches.kernels import plain
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+VARIABLE = "QUANTWIDGET_ENGINE"
+"""Environment variable: ``numpy`` and ``numba`` choose by force, anything else leaves the choice to the work."""
+
+WORTHWHILE = 1 << 28
+"""Elements that NumPy counts in about the time in which numba is loaded: after that many numba is begun to be loaded.
+
+So waiting for numba never takes longer than what has been waited for already, and a small model never loads it."""
+
+SMALLEST = 1 << 14
+"""Fewer elements are left to NumPy."""
+
+
+class Kernels(Protocol):
+    """What both engines can do; see `quantwidget.sketches.kernels.plain`."""
+
+    def lane_sums(self, numbers: npt.NDArray[np.generic], shift: float) -> plain.LaneSums | None:
+        """Sum up finite numbers."""
+        ...
+
+    def count_tops(self, words: npt.NDArray[np.uint64], tables: npt.NDArray[np.uint32]) -> None:
+        """Count the leading 16 bits of both halves of each word."""
+        ...
+
+    def count_fields(self, words: npt.NDArray[np.uint64], tables: npt.NDArray[np.uint32]) -> None:
+        """Count the four fields of 16 bits of each word."""
+        ...
+
+    def count_bytes(self, words: npt.NDArray[np.uint64], tables: npt.NDArray[np.uint32]) -> None:
+        """Count the eight bytes of each word."""
+        ...
+
+    def count_places(
+        self,
+        numbers: npt.NDArray[np.generic],
+        edges: npt.NDArray[np.float64],
+        per_unit: float,
+        doubt: float,
+        table: npt.NDArray[np.int64],
+    ) -> None:
+        """Count numbers between edges that lie about equally far apart."""
+        ...
+
+
+_NUMPY = cast("Kernels", plain)
+
+
+class _Numba:
+    """Loads the compiled kernels once, without anybody waiting for them."""
+
+    def __init__(self) -> None:
+        self.kernels: Kernels | None = None
+        self._counted = 0
+        self._is_begun = False
+        self._lock = threading.Lock()
+
+    def load(self) -> Kernels:
+        """Load them now, and compile them where that has never been done on this machine."""
+        with self._lock:
+            if self.kernels is None:
+                self.kernels = cast("Kernels", import_module("quantwidget.sketches.kernels.compiled"))
+        return self.kernels
+
+    def note(self, elements: int) -> None:
+        """Begin to load in the background after `WORTHWHILE` elements."""
+        self._counted += elements
+        if self._counted < WORTHWHILE or self._is_begun:
+            return
+        self._is_begun = True
+        threading.Thread(target=self._try_to_load, name="quantwidget-numba", daemon=True).start()
+
+    def _try_to_load(self) -> None:
+        # Without numba, or with one that does not work here, everything goes on in NumPy.
+        with contextlib.suppress(Exception):
+            self.load()
+
+
+_numba = _Numba()
+
+
+def engine() -> Literal["numpy", "numba"]:
+    """Tell which engine counts large tensors from now on."""
+    forced = os.environ.get(VARIABLE)
+    if forced == "numba" or (forced != "numpy" and _numba.kernels is not None):
+        return "numba"
+    return "numpy"
+
+
+def kernels_for(elements: int) -> Kernels:
+    """Return the kernels that suit a run of so many elements.
+
+    Raises
+    ------
+    ImportError
+        numba is chosen by force and is not installed.
+    """
+    forced = os.environ.get(VARIABLE)
+    if forced == "numba":
+        return _numba.kernels or _numba.load()
+    if forced == "numpy" or elements < SMALLEST:
+        return _NUMPY
+    if _numba.kernels is not None:
+        return _numba.kernels
+    _numba.note(elements)
+    return _NUMPY
