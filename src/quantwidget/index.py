@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from quantwidget.scanning import Scan, begin_scan, run_scan
 from quantwidget.tensor import TensorRef
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable
+    from concurrent.futures import Executor
+
     import numpy.typing as npt
 
+    from quantwidget.cache import SketchCache
     from quantwidget.record import ModelRecord
+    from quantwidget.sources import ModelFile
 
 
 MAX_NOTES = 100
@@ -65,11 +74,27 @@ class TensorIndex(Mapping[str, Any]):
         `Layer` by path.
     tensors
         `TensorRef` by name, in the order of the file.
+    file
+        The file that was opened; None for a folder, and for a model in memory.
+    reopen
+        Opens the same model once more, in another process too; None for a model in memory.
+    scanned
+        What the latest `scan` has found, also while it runs and when it was stopped; None before the first one.
     """
 
-    def __init__(self, record: ModelRecord, source: str = "") -> None:
+    def __init__(
+        self,
+        record: ModelRecord,
+        source: str = "",
+        *,
+        file: ModelFile | None = None,
+        reopen: Callable[[], TensorIndex] | None = None,
+    ) -> None:
         self.format = record.format
         self.source = source
+        self.file = file
+        self.reopen = reopen
+        self.scanned: Scan | None = None
         self.producer = record.producer
         self.metadata = dict(record.metadata)
         self.notes = _first(record.notes)
@@ -101,6 +126,70 @@ class TensorIndex(Mapping[str, Any]):
     def is_quantized(self) -> bool:
         """True when any tensor holds stored codes."""
         return any(tensor.is_quantized for tensor in self.tensors.values())
+
+    def scan(
+        self,
+        names: Iterable[str] | None = None,
+        *,
+        executor: Executor | None = None,
+        cache: bool | str | os.PathLike[str] | None = None,
+        fine: bool = False,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Scan:
+        """Sketch many tensors, a tensor in each of its parts at once; see ``docs/scanning.md``.
+
+        Each sketch equals `TensorRef.sketch` to the last bit, whoever makes it. One bad tensor never hides the good
+        ones. A scan that is interrupted, by the user or by what ``on_progress`` raises, leaves what it has found in
+        ``scanned``. The next scan of the same file goes on from there; that of a model in memory begins anew.
+
+        Parameters
+        ----------
+        names
+            Tensors to look at; an alias stands for the tensor that it is one of. By default all that are readable and
+            no aliases.
+        executor
+            Any `concurrent.futures.Executor`: threads share this index, other workers open the file themselves. By
+            default as many threads as there are processors.
+        cache
+            True, or a folder: sketches are kept on disk and found again as long as the file is the same, see
+            `SketchCache`.
+        fine
+            Whether a second pass counts more finely where the counts of the first one are not exact.
+        on_progress
+            Called with the bytes done and their total whenever some work is done.
+
+        Returns
+        -------
+        Scan
+            A mapping from tensor name to `Sketch`, and what has failed. It is partial, and there is a `UserWarning`,
+            when the executor breaks down.
+
+        Raises
+        ------
+        KeyError
+            There is no tensor of a name.
+        ValueError
+            The model is in memory, and the executor is neither None nor a `ThreadPoolExecutor`.
+        CorruptModelError, OSError
+            The file has changed or cannot be reached, and workers were to open it.
+        """
+        before = self.scanned if self.reopen is not None else None
+        self.scanned = scan = begin_scan(self.tensors, names, fine=fine, before=before)
+        with self._kept(cache, fine=fine) as kept:
+            run_scan(scan, self, executor=executor, kept=kept, on_progress=on_progress)
+        if scan.stopped:
+            warnings.warn(f"the scan is partial: {scan.stopped}", UserWarning, stacklevel=2)
+        return scan
+
+    @contextmanager
+    def _kept(self, cache: bool | str | os.PathLike[str] | None, *, fine: bool) -> Iterator[SketchCache | None]:  # noqa: FBT001
+        if cache is None or cache is False:
+            yield None
+            return
+        from quantwidget.cache import SketchCache  # noqa: PLC0415 - SQLite is imported where a cache is wanted
+
+        with closing(SketchCache(self, None if cache is True else cache, fine=fine)) as kept:
+            yield kept
 
     def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - each key has a type of its own
         """Give one of the four keys."""

@@ -6,14 +6,17 @@ import gc
 import os
 import warnings
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from quantwidget.errors import ModelError
 from quantwidget.formats import FORMATS, open_record
 from quantwidget.index import TensorIndex
 from quantwidget.live import open_object
 from quantwidget.record import ModelRecord
+from quantwidget.remote import RemotePath, is_address, place_of_address, place_of_opened, shown
+from quantwidget.sources import ModelFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,10 +30,12 @@ def open_model(source: object, *, format: str | None = None) -> TensorIndex:  # 
     Parameters
     ----------
     source
-        A path (text or `os.PathLike`), or a model in memory: a ``torch.nn.Module``, a state dict, an
-        ``onnx.ModelProto``, a mapping of name to array, a single tensor or array, or an object whose attributes hold
-        layers and arrays (see ``docs/live.md``). A model in memory is not copied, and its numbers are read when they
-        are asked for: what training has changed by then is what shows. A `TensorIndex` is given back as it is.
+        A path (text or `os.PathLike`); an address (``https://…``, ``s3://…``, ``hf://…``, whatever fsspec knows), an
+        ``fsspec.core.OpenFile`` or a ``upath.UPath`` (see ``docs/remote.md``); or a model in memory: a
+        ``torch.nn.Module``, a state dict, an ``onnx.ModelProto``, a mapping of name to array, a single tensor or array,
+        or an object whose attributes hold layers and arrays (see ``docs/live.md``). A model in memory is not copied,
+        and its numbers are read when they are asked for: what training has changed by then is what shows. A
+        `TensorIndex` is given back as it is.
     format
         Name of the file's format (``"pytorch"``, ``"onnx"``); told from the file's bytes and name by default.
 
@@ -42,16 +47,23 @@ def open_model(source: object, *, format: str | None = None) -> TensorIndex:  # 
         The bytes are not a model file that can be read.
     CorruptModelError
         The file contradicts itself: truncated, out of bounds, too deep.
+    OSError
+        The file's place does not answer, or not as it should (a server without range requests, one that stalls).
+    ImportError
+        A package that remote files need is missing.
     TypeError
         The object is no model: nothing in it holds numbers.
     """
     if isinstance(source, TensorIndex):
         return source
-    if not isinstance(source, (str, os.PathLike)):
+    path = _place(source)
+    if path is None:
         return TensorIndex(open_object(source), source=type(source).__name__)
-    path = Path(source)
     with _collector_paused():
-        return TensorIndex(open_record(path, name=format), source=_shown(path))
+        record = open_record(path, name=format)
+        file = ModelFile(path) if path.is_file() else None
+        reopen = partial(open_model, path.absolute(), format=format)
+        return TensorIndex(record, source=_shown(path), file=file, reopen=reopen)
 
 
 def load_tensor_index(source: object) -> TensorIndex:
@@ -66,7 +78,8 @@ def load_tensor_index(source: object) -> TensorIndex:
     -------
     TensorIndex
         Empty, with ``format == "none"`` and the reason in ``notes``, when ``source`` is None, there is no such file,
-        the ending is unknown or the file is damaged; for a damaged file there is a `UserWarning` too.
+        the ending is unknown, the file is damaged or it cannot be reached; for a file with a known ending that is
+        there, there is a `UserWarning` too.
 
     Raises
     ------
@@ -75,14 +88,18 @@ def load_tensor_index(source: object) -> TensorIndex:
     """
     if source is None:
         return empty_index("no model file was chosen")
-    if not isinstance(source, (str, os.PathLike)):
+    try:
+        path = _place(source)
+    except (ModelError, OSError, ImportError) as error:
+        warnings.warn(str(error), UserWarning, stacklevel=2)
+        return empty_index(str(error), source=shown(str(source)))
+    if path is None:
         return open_model(source)
-    path = Path(source)
     try:
         return open_model(path)
     except FileNotFoundError as error:
         return empty_index(str(error), source=_shown(path))
-    except (ModelError, OSError) as error:
+    except (ModelError, OSError, ImportError) as error:
         if path.suffix.lower() in {ending for known in FORMATS for ending in known.ENDINGS}:
             warnings.warn(str(error), UserWarning, stacklevel=2)
         return empty_index(str(error), source=_shown(path))
@@ -103,6 +120,21 @@ def _collector_paused() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def _place(source: object) -> Path | None:
+    """Find the file that is meant, here or elsewhere; None for a model in memory."""
+    place: Path | RemotePath | None
+    if isinstance(source, RemotePath):
+        place = source.anew()
+    elif isinstance(source, str) and is_address(source):
+        place = place_of_address(source)
+    elif isinstance(source, (str, os.PathLike)):
+        place = Path(source)
+    else:
+        place = place_of_opened(source)
+    # What formats ask of a path, both kinds answer.
+    return cast("Path | None", place)
 
 
 def _shown(path: Path) -> str:
