@@ -41,8 +41,8 @@ build: setup ## Generate wire.ts, bundle the front end and make the wheel
 	node js/build.mjs
 	$(BIN)/python -m build --wheel --no-isolation
 
-bench: setup ## Measure speed as ratios against peers (BENCH=quick for a short run)
-	$(BIN)/python benchmarks/run.py --$(BENCH)
+bench: setup .venv/.installed-bench ## Measure speed as ratios against peers (BENCH=quick for a short run)
+	$(BIN)/python -m benchmarks.run --$(BENCH)
 
 gallery: node_modules/.installed ## Show every panel in every state, theme and width
 	node js/build.mjs --gallery --serve
@@ -63,6 +63,10 @@ models: setup ## Train and quantize the example models anew
 .venv/.installed-dev: pyproject.toml | .venv/.made
 	$(BIN)/python -m pip install -qq --editable . --group dev
 	touch $@ .venv/.installed-demo
+
+.venv/.installed-bench: pyproject.toml | .venv/.made
+	$(BIN)/python -m pip install -qq --editable . --group bench
+	touch $@
 
 node_modules/.installed: package.json package-lock.json
 	@node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' || { echo "quantwidget's front end needs Node 20 or newer"; exit 1; }

@@ -1,250 +1,131 @@
-"""Measure speed as ratios: ours and theirs in turn, in one run, medians of several rounds.
+"""Measure every row in turn; write ``benchmarks/results.json`` and, after a full run, ``docs/performance.md``.
 
-Writes ``benchmarks/results.json``. A machine's absolute times mean little; the ratios hold better.
+A machine's absolute times mean little; the ratios hold better.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
 import os
 import platform
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import gguf
 import numpy as np
-import onnx
-import safetensors.numpy
-import torch
 
-import quantwidget as qw
+from benchmarks import growth, peers, report
+from benchmarks.bench import FULL, QUICK, Bench
+from benchmarks.goals import GOALS
+from benchmarks.rows import MEASURES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from benchmarks.goals import Goal, Row
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results.json"
-SMALL = ROOT / "examples" / "models" / "resnet8.onnx"
-TENSOR_ELEMENTS = 1 << 20
+PAGE = ROOT / "docs" / "performance.md"
 
-OPENING_MEMORY = """
-import sys
-import quantwidget
-
-def anonymous():
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("RssAnon:")) / 1024
-
-before = anonymous()
-index = quantwidget.open_model(sys.argv[1])
-print(anonymous() - before)
-"""
-"""Opens a file in a process of its own, and prints by how many MB the memory grew that is no page cache."""
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One comparison; ``ours`` and ``theirs`` are medians over ``n`` rounds, in ``unit``.
-
-    Without anything to compare with, ``theirs`` is 0, and ``ratio`` is the figure itself.
-    """
+class Failure:
+    """What could not be measured, and why."""
 
     name: str
-    ratio: float
-    goal: float
-    better: Literal["higher", "lower"]
-    ours: float
-    theirs: float
-    unit: str
-    n: int
+    reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """Two calls that do the same work, and the ratio to reach.
-
-    The ratio is theirs over ours where higher is better, else ours over theirs.
-    """
-
-    name: str
-    goal: float
-    better: Literal["higher", "lower"] = "higher"
-    ours: Callable[[], object]
-    theirs: Callable[[], object]
-    n: int
-
-    def take(self) -> Row:
-        """Time the two in turn, after one warm-up each, and print the ratio."""
-        taken: dict[str, list[float]] = {"ours": [], "theirs": []}
-        for place in range(self.n + 1):
-            for who, call in (("ours", self.ours), ("theirs", self.theirs)):
-                settle()
-                start = time.perf_counter()
-                call()
-                if place > 0:
-                    taken[who].append((time.perf_counter() - start) * 1e3)
-        ours, theirs = statistics.median(taken["ours"]), statistics.median(taken["theirs"])
-        ratio = theirs / ours if self.better == "higher" else ours / theirs
-        met = "met" if (ratio >= self.goal) == (self.better == "higher") else "MISSED"
-        sign = "≥" if self.better == "higher" else "≤"
-        times = f"ours {ours:.2f} ms, theirs {theirs:.2f} ms"
-        print(f"{self.name:24} {ratio:10.2f}  goal {sign} {self.goal:g}  {met}   {times}")
-        return Row(
-            name=self.name,
-            ratio=ratio,
-            goal=self.goal,
-            better=self.better,
-            ours=ours,
-            theirs=theirs,
-            unit="ms",
-            n=self.n,
-        )
+def measure(bench: Bench, goals: Iterable[Goal]) -> tuple[list[Row], list[Failure]]:
+    """Take every row, and print it; one that fails never hides the others."""
+    rows: list[Row] = []
+    failed: list[Failure] = []
+    for goal in goals:
+        row = attempt(goal.name, partial(MEASURES[goal.name], goal, bench), failed)
+        if row is not None:
+            rows.append(row)
+            print(line(goal, row), flush=True)
+    return rows, failed
 
 
-def settle() -> None:
-    """Finish what the last call left to do, so that the next one is not charged for it.
-
-    GNU's C library keeps freed memory, and gives it back in the middle of a later call: a gigabyte takes 50 ms.
-    """
-    gc.collect()
-    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
-        trim(0)
-
-
-def write_onnx(path: Path, tensors: int) -> None:
-    """Write a model of ``tensors`` inline float32 initializers of 4 MB each."""
-    content = np.random.default_rng(1).standard_normal(TENSOR_ELEMENTS, dtype=np.float32).tobytes()
-    names = [f"layers.{place}.weight" for place in range(tensors)]
-    initializers = [
-        onnx.TensorProto(name=name, dims=[1024, 1024], data_type=onnx.TensorProto.FLOAT, raw_data=content)
-        for name in names
-    ]
-    nodes = [onnx.helper.make_node("MatMul", ["x", name], [f"y{place}"]) for place, name in enumerate(names)]
-    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 1024])
-    y = onnx.helper.make_tensor_value_info("y0", onnx.TensorProto.FLOAT, [1, 1024])
-    onnx.save(onnx.helper.make_model(onnx.helper.make_graph(nodes, "big", [x], [y], initializers)), path)
+def attempt(name: str, call: Callable[[], Result], failed: list[Failure]) -> Result | None:
+    """Call; where that fails, print it, add it to ``failed`` and return None."""
+    try:
+        return call()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other rows go on
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        failed.append(failure := Failure(name=name, reason=reason))
+        print(f"{name:24} FAILED  {failure.reason}", flush=True)
+        return None
 
 
-def write_pt(path: Path, tensors: int, elements: int) -> None:
-    """Write a state dict of ``tensors`` float32 tensors."""
-    torch.save({f"layers.{place}.weight": torch.randn(elements) for place in range(tensors)}, path)
-
-
-def write_safetensors(path: Path, tensors: int) -> None:
-    """Write ``tensors`` float32 tensors of 4 MB each."""
-    content = np.random.default_rng(1).standard_normal((1024, 1024), dtype=np.float32)
-    safetensors.numpy.save_file({f"layers.{place}.weight": content for place in range(tensors)}, path)
-
-
-def write_gguf(path: Path, tensors: int, words: int, rows: int) -> None:
-    """Write ``tensors`` of Q8_0 with ``rows`` rows of 4096 elements each, and a vocabulary."""
-    raw = np.random.default_rng(1).integers(0, 256, (rows, 4096 // 32 * 34), np.uint8)
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_token_list([f"token{word}" for word in range(words)])
-    writer.add_token_scores([0.0] * words)
-    writer.add_token_types([1] * words)
-    for place in range(tensors):
-        writer.add_tensor(f"blk.{place}.ffn_up.weight", raw, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-def opening(name: str, goal: float, n: int, path: Path, load: Callable[[Path], object]) -> Row:
-    """Open a file with quantwidget and with the library that wrote it."""
-    ours, theirs = lambda: qw.open_model(path), lambda: load(path)
-    return Comparison(name=name, goal=goal, ours=ours, theirs=theirs, n=n).take()
-
-
-def opening_memory(path: Path) -> float:
-    """Open a file in a new process, and tell by how many MB it grew; the file is removed afterwards."""
-    command = [sys.executable, "-c", OPENING_MEMORY, str(path)]
-    grown = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)  # noqa: S603 - our own words
-    path.unlink()
-    return grown
-
-
-def worst_memory(grown: list[float]) -> Row:
-    """Show the most memory that any format took."""
-    worst, goal = max(grown), 32
-    print(f"{'open_memory_mb':24} {worst:10.2f}  goal ≤ {goal}  {'met' if worst <= goal else 'MISSED'}")
-    return Row(
-        name="open_memory_mb",
-        ratio=worst,
-        goal=goal,
-        better="lower",
-        ours=worst,
-        theirs=0,
-        unit="MB",
-        n=len(grown),
+def line(goal: Goal, row: Row) -> str:
+    """Return one row for the terminal."""
+    met = "met" if row.is_met else "MISSED"
+    sides = f"ours {report.number(row.ours)} {row.unit}" + (
+        f", theirs {report.number(row.theirs)} {row.unit}" if goal.theirs else ""
     )
+    return f"{row.name:24} {report.number(row.ratio):>10}  goal {goal.sign} {row.goal:g}  {met:6}  {sides}"
 
 
-def first_histogram() -> Row:
-    """Sketch the largest tensor of a small model, against np.histogram of its values."""
-    tensor = max(qw.open_model(SMALL).tensors.values(), key=lambda tensor: tensor.size)
-    array = tensor.values()
-    return Comparison(
-        name="first_histogram_small",
-        goal=5,
-        better="lower",
-        ours=tensor.sketch,
-        theirs=lambda: np.histogram(array, bins=256),
-        n=50,
-    ).take()
-
-
-def run(*, quick: bool) -> list[Row]:
-    """Make the files in a temporary folder and take every comparison."""
-    tensors, many, n = (16, 2000, 3) if quick else (250, 20_000, 5)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        grown = []
-        write_onnx(folder / "big.onnx", tensors)
-        rows = [opening("open_1gb_onnx", 200, n, folder / "big.onnx", onnx.load)]
-        grown.append(opening_memory(folder / "big.onnx"))
-        write_pt(folder / "big.pt", tensors, TENSOR_ELEMENTS)
-        rows.append(opening("open_1gb_pt", 50, n, folder / "big.pt", torch.load))
-        grown.append(opening_memory(folder / "big.pt"))
-        write_safetensors(folder / "big.safetensors", tensors)
-        load = safetensors.numpy.load_file
-        rows.append(opening("open_1gb_safetensors", 50, n, folder / "big.safetensors", load))
-        grown.append(opening_memory(folder / "big.safetensors"))
-        write_gguf(folder / "big.gguf", tensors, words=32_000, rows=1000)
-        rows.append(opening("open_1gb_gguf", 20, n, folder / "big.gguf", gguf.GGUFReader))
-        grown.append(opening_memory(folder / "big.gguf"))
-        rows.append(worst_memory(grown))
-        write_gguf(folder / "words.gguf", 300, words=152_000, rows=1)
-        rows.append(opening("open_gguf_vocab_152k", 100, n, folder / "words.gguf", gguf.GGUFReader))
-        write_pt(folder / "many.pt", many, 16)
-        rows.append(opening("open_20k_tensors_pt", 1.5, n, folder / "many.pt", torch.load))
-    return [*rows, first_histogram()]
-
-
-def main() -> None:
-    """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    size = parser.add_mutually_exclusive_group()
-    size.add_argument("--full", action="store_true", help="files of 1 GB (the default)")
-    size.add_argument("--quick", action="store_true", help="files of 64 MB: the ratios of opening come out smaller")
-    quick = parser.parse_args().quick
-    rows = run(quick=quick)
+def results(bench: Bench, rows: list[Row], failed: list[Failure]) -> dict[str, Any]:
+    """Return what is written: the machine, the rows, what failed, and what was seen beside the ratios."""
     machine = (
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}"
+        f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, NumPy {np.__version__}"
     )
-    report = {"machine": machine, "quick": quick, "rows": [asdict(row) for row in rows]}
-    RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    content = {
+        "machine": machine,
+        "quick": bench.sizes is QUICK,
+        "rows": [asdict(row) for row in rows],
+        "failed": [asdict(failure) for failure in failed],
+        "beside": bench.beside,
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(content, default=_plain))
+    return plain
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print and write; return 1 when something failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--full", action="store_true", help="models of 1 GB, 10⁸ elements (the default)")
+    what.add_argument("--quick", action="store_true", help="the same rows on less: most ratios come out smaller")
+    what.add_argument("--page", action="store_true", help="only write docs/performance.md anew from the last results")
+    parser.add_argument(
+        "--only", nargs="+", metavar="ROW", choices=list(MEASURES), help="measure these rows and write nothing"
+    )
+    chosen = parser.parse_args(arguments)
+    if chosen.page:
+        PAGE.write_text(report.markdown(json.loads(RESULTS.read_text(encoding="utf-8"))), encoding="utf-8")
+        return 0
+    goals = [goal for goal in GOALS if chosen.only is None or goal.name in chosen.only]
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(sizes=QUICK if chosen.quick else FULL, folder=Path(folder))
+        rows, failed = measure(bench, goals)
+        if chosen.only is None:
+            bench.beside["growth"] = attempt("growth", partial(growth.grown, bench), failed)
+            bench.beside["peers"] = attempt("peers", partial(peers.counted, bench), failed)
+    if chosen.only is None:
+        content = results(bench, rows, failed)
+        RESULTS.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        if not chosen.quick:
+            PAGE.write_text(report.markdown(content), encoding="utf-8")
+    return 1 if failed else 0
+
+
+def _plain(value: object) -> dict[str, Any]:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    message = f"{type(value).__name__} has no place in the results"
+    raise TypeError(message)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
