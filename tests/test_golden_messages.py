@@ -111,16 +111,16 @@ def requests():
     everything = list(range(len(model().tensors)))
     bodies = [
         {"op": "hello"},
-        {"op": "scan", "tensors": everything},
-        {"op": "scan", "tensors": []},
+        {"op": "scan", "tensors": everything, "finer": -1},
+        {"op": "scan", "tensors": [], "finer": 1},
         {"op": "count_range", "tensor": 0, "space": "codes", "low": -3, "high": 4},
         {"op": "count_range", "tensor": 0, "space": "values", "low": 0.5, "high": 4},
         {"op": "count_range", "tensor": 3, "space": "values", "low": -0.5, "high": 0.5},
         {"op": "cancel"},
         {"op": "count_range", "tensor": 3, "space": "codes", "low": 0, "high": 1},
         {"op": "count_range", "tensor": 0, "space": "values", "low": None, "high": 1},
-        {"op": "scan", "tensors": [99]},
-        {"op": "scan", "tensors": "all"},
+        {"op": "scan", "tensors": [99], "finer": -1},
+        {"op": "scan", "tensors": "all", "finer": -1},
         {"op": "delete"},
         {"op": "hello", "protocol": 99},
     ]

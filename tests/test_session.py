@@ -8,15 +8,24 @@ import numpy as np
 import pytest
 from models import model, plain, quantized
 
-from quantwidget import wire
+from quantwidget import tensor, wire
 from quantwidget.dtypes import DTYPES
 from quantwidget.session import Session
+from quantwidget.sketching import MOST_FINER
 from quantwidget.sources import HeldBytes
 from quantwidget.storage import Storage
 
 
 def ask(session, op, **body):
     return session.answer({"id": 7, "protocol": wire.PROTOCOL, "op": op, **body})
+
+
+def refined(session, number):
+    """The answer that holds the finest counts of a tensor."""
+    while True:
+        reply, payload = ask(session, "scan", tensors=[number], finer=number)
+        if reply["sketches"] and reply["sketches"][0]["is_finest"]:
+            return reply["sketches"][0], payload
 
 
 def array_of(span, payload):
@@ -72,22 +81,38 @@ def test_a_tensor_that_cannot_be_read_fails_and_the_others_do_not(session):
     assert reply["failed"] == [{"tensor": 2, "reason": "b.weight is listed only: gone"}]
 
 
-def test_a_long_scan_stops_after_its_piece_and_goes_on_where_it_was():
-    numbers = np.arange(3_000_000, dtype=np.float32)
-    index = model(plain("a", numbers), plain("b", numbers[:10]))
-    ticks = itertools.count(step=0.06)
-    session = Session(index, version="1", clock=lambda: next(ticks))
+class Gated(HeldBytes):
+    """Bytes that are read one look at a time, whenever the gate lets one through."""
+
+    def __init__(self, content):
+        super().__init__(content)
+        self.gate = threading.Semaphore(0)
+
+    def view(self, offset, nbytes):
+        assert self.gate.acquire(timeout=30)
+        return super().view(offset, nbytes)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_long_scan_answers_in_between_and_goes_on_where_it_was(monkeypatch, threads):
+    monkeypatch.setattr(tensor, "PIECE", 1000)
+    numbers = np.arange(100_000, dtype=np.float32)
+    source = Gated(numbers.tobytes())
+    storage = Storage(source, DTYPES["float32"], numbers.shape)
+    index = model(plain("a", numbers, storage=storage), plain("b", numbers[:10]))
+    session = Session(index, version="1", threads=threads)
     seen = []
-    for _ in range(20):
+    for _ in range(200):
         reply, _ = ask(session, "scan", tensors=[0, 1])
         seen.append((reply["in_work"], reply["elements_done"]))
         if len(reply["sketches"]) == 2:
             break
+        source.gate.release(10)
     assert session.is_complete
-    done = [elements for tensor, elements in seen if tensor == 0]
-    assert len(done) > 1
+    done = [elements for number, elements in seen if number == 0]
+    assert len(done) > 2
     assert done == sorted(done)
-    whole = Session(index, version="1")
+    whole = Session(model(plain("a", numbers), plain("b", numbers[:10])), version="1")
     whole.scan_for(60)
     assert session.pack(1 << 30) == whole.pack(1 << 30)
 
@@ -95,27 +120,88 @@ def test_a_long_scan_stops_after_its_piece_and_goes_on_where_it_was():
 def test_the_order_asked_for_is_the_order_of_work():
     numbers = np.arange(10, dtype=np.float32)
     ticks = itertools.count()
-    session = Session(model(*(plain(name, numbers) for name in "abc")), version="1", clock=lambda: next(ticks))
+    index = model(*(plain(name, numbers) for name in "abc"))
+    session = Session(index, version="1", clock=lambda: next(ticks) / 20, threads=1)
     reply, _ = ask(session, "scan", tensors=[2, 0, 1])
     assert [entry["tensor"] for entry in reply["sketches"]] == [2]
 
 
 def test_one_tensor_may_come_first_when_time_is_short():
     numbers = np.arange(10, dtype=np.float32)
-    session = Session(model(*(plain(name, numbers) for name in "abc")), version="1", clock=itertools.count().__next__)
-    session.scan_for(0, first="b")
+    ticks = itertools.count()
+    index = model(*(plain(name, numbers) for name in "abc"))
+    session = Session(index, version="1", clock=lambda: next(ticks) * 5.0, threads=1)
+    session.scan_for(7, first="b")
     assert [entry.tensor for entry in session.pack(1 << 20)[0].sketches] == [1]
 
 
 def test_cancel_forgets_what_is_half_done():
     numbers = np.arange(2_000_000, dtype=np.float32)
-    ticks = itertools.count()
-    session = Session(model(plain("a", numbers)), version="1", clock=lambda: next(ticks))
-    before, _ = ask(session, "scan", tensors=[0])
-    assert before["elements_done"] > 0
+    source = Gated(numbers.tobytes())
+    source.gate.release(1)
+    storage = Storage(source, DTYPES["float32"], numbers.shape)
+    session = Session(model(plain("a", numbers, storage=storage)), version="1")
+    while not ask(session, "scan", tensors=[0])[0]["elements_done"]:
+        pass
     assert ask(session, "cancel")[0]["op"] == "cancel"
     after, _ = ask(session, "scan", tensors=[])
     assert (after["in_work"], after["elements_done"]) == (-1, 0)
+    source.gate.release(100)
+    while not session.is_complete:
+        reply, _ = ask(session, "scan", tensors=[0])
+    assert reply["sketches"][0]["statistics"]["count"] == numbers.size
+
+
+def test_one_tensor_is_counted_more_finely_before_the_others_are_looked_at():
+    rng = np.random.default_rng(11)
+    numbers = [rng.standard_normal(300_000).astype(np.float32) for _ in range(3)]
+    index = model(*(plain(name, array) for name, array in zip("abc", numbers, strict=True)))
+    session = Session(index, version="1")
+    entry, payload = refined(session, 1)
+    finer = entry["finer_values"]
+    expected, _ = np.histogram(numbers[1].astype(np.float64), wire.FINER_CELLS)
+    counts = array_of(finer["counts"], payload)
+    np.testing.assert_array_equal(counts, expected[finer["first"] : finer["first"] + counts.size])
+    assert counts.sum() == numbers[1].size
+    assert entry["values"]["counts"]["length"] > 0
+    again, _ = ask(session, "scan", tensors=[], finer=1)
+    assert [found["is_finest"] for found in again["sketches"]] == [True]
+
+
+def test_what_is_exact_already_is_not_counted_more_finely(session):
+    reply, _ = ask(session, "scan", tensors=[0], finer=0)
+    assert [(entry["is_finest"], entry["finer_codes"]) for entry in reply["sketches"]] == [(True, None)]
+
+
+def test_a_sketch_outlives_a_second_pass_that_fails():
+    class Failing(HeldBytes):
+        looks = 0
+
+        def view(self, offset, nbytes):
+            self.looks += 1
+            if self.looks > 1:
+                message = "the disk is gone"
+                raise OSError(message)
+            return super().view(offset, nbytes)
+
+    numbers = np.random.default_rng(12).standard_normal(300_000).astype(np.float32)
+    storage = Storage(Failing(numbers.tobytes()), DTYPES["float32"], numbers.shape)
+    session = Session(model(plain("a", numbers, storage=storage)), version="1")
+    entry, _ = refined(session, 0)
+    assert entry["finer_values"] is None
+    assert entry["statistics"]["count"] == numbers.size
+    assert ask(session, "scan", tensors=[0], finer=0)[0]["failed"] == []
+
+
+def test_finer_counts_of_a_few_tensors_are_kept():
+    rng = np.random.default_rng(13)
+    names = [f"t{number}" for number in range(MOST_FINER + 3)]
+    index = model(*(plain(name, rng.standard_normal(270_000).astype(np.float32)) for name in names))
+    session = Session(index, version="1")
+    for number in range(len(names)):
+        refined(session, number)
+    kept = [number for number, sketch in session._sketching.sketches.items() if sketch.values.finer is not None]
+    assert sorted(kept) == list(range(3, len(names)))
 
 
 @pytest.mark.parametrize(("low", "high"), [(-1.0, 1.0), (0.25, 0.25), (-10, 10), (2, 1)])
@@ -230,7 +316,7 @@ def test_an_alias_is_read_as_the_tensor_that_holds_its_bytes():
 
 
 class Interrupted(HeldBytes):
-    """Bytes whose reading is interrupted once, in the middle."""
+    """Bytes whose reading is interrupted once, in the middle, as Ctrl-C does."""
 
     looks = 0
 
@@ -247,8 +333,10 @@ def test_an_interrupt_leaves_nothing_half_done(op):
     storage = Storage(Interrupted(numbers.tobytes()), DTYPES["float32"], numbers.shape)
     session = Session(model(plain("a", numbers, storage=storage)), version="1")
     body = {"tensors": [0]} if op == "scan" else {"tensor": 0, "space": "values", "low": -1, "high": 1e9}
-    reply, _ = ask(session, op, **body)
-    assert (reply["op"], reply["message"]) == ("error", "the kernel was interrupted")
+    while (reply := ask(session, op, **body)[0])["op"] != "error":
+        assert not reply.get("complete")
+        assert not reply.get("sketches")
+    assert reply["message"] == "the kernel was interrupted"
     for _ in range(50):
         reply, _ = ask(session, op, **body)
         if reply.get("complete") or reply.get("sketches"):

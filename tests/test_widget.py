@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 import traitlets
 from models import model, plain, quantized
@@ -15,6 +16,7 @@ from onnx import helper, numpy_helper
 import quantwidget as qw
 from quantwidget import wire
 from quantwidget.export import fallback_html, static_file
+from quantwidget.tensor import TensorRef
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'\n"
 
@@ -84,15 +86,30 @@ def test_requests_are_answered_over_custom_messages(widget, sent):
     assert sent[1][0]["op"] == "error"
 
 
+def test_a_cache_shows_everything_at_once_the_second_time(tmp_path, monkeypatch):
+    numbers = np.random.default_rng(7).standard_normal((6, 1000)).astype(np.float32)
+    path = tmp_path / "m.safetensors"
+    safetensors.numpy.save_file({f"t{number}": row for number, row in enumerate(numbers)}, path)
+    first = qw.QuantWidget(path, cache=tmp_path / "kept")
+    first._session.scan_for(60)
+    assert first._session.is_complete
+    second = qw.QuantWidget(path, cache=tmp_path / "kept")
+    monkeypatch.setattr(TensorRef, "group", lambda *_: pytest.fail("the file was read again"))
+    second._session.scan_for(60)
+    assert second._session.is_complete
+    assert second._packed_sketches() == first._packed_sketches()
+
+
 def test_sketches_are_kept_once_everything_has_been_read(monkeypatch):
     monkeypatch.setattr("quantwidget.widget.EAGER_SECONDS", -1)
     numbers = np.random.default_rng(7).standard_normal(1000)
-    widget = qw.QuantWidget(model(plain("a", numbers), plain("b", numbers), plain("c", numbers)))
+    widget = qw.QuantWidget(model(*(plain(name, numbers) for name in "abcdefgh")))
     before = len(widget._sketches)
     monkeypatch.setattr(widget, "send", lambda *_: None)
-    for tensors in ([0], [1], [2]):
-        widget._handle_custom_msg({"id": 1, "protocol": wire.PROTOCOL, "op": "scan", "tensors": tensors}, [])
-    assert len(widget._sketches) > 3 * 1000 * 8 > before
+    while not widget._session.is_complete:
+        request = {"id": 1, "protocol": wire.PROTOCOL, "op": "scan", "tensors": list(range(8)), "finer": -1}
+        widget._handle_custom_msg(request, [])
+    assert len(widget._sketches) > 8 * 1000 * 8 > before
     widget.close()
 
 
@@ -220,7 +237,7 @@ def test_the_page_is_self_contained_and_names_stay_inside_it(tmp_path):
 def test_writing_a_page_keeps_the_sketches_in_the_notebook_too(monkeypatch, tmp_path):
     monkeypatch.setattr("quantwidget.widget.EAGER_SECONDS", -1)
     numbers = np.random.default_rng(7).standard_normal(1000)
-    widget = qw.QuantWidget(model(*(plain(name, numbers) for name in "abc")))
+    widget = qw.QuantWidget(model(*(plain(name, numbers) for name in "abcdefgh")))
     before = len(widget._sketches)
     widget.to_html(tmp_path / "page.html")
     assert len(widget._sketches) > before + 2000 * 8

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from quantwidget.storage import Storage
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -64,7 +66,7 @@ class TensorRecord:
     note: str = ""
 
     def read_storage(self, region: Region) -> npt.NDArray[np.generic]:
-        """Copy a region of the stored elements, unpacked and not decoded; see `Elements.read`.
+        """Give a region of the stored elements, unpacked and not decoded; read-only where memory holds it just so.
 
         Raises
         ------
@@ -74,7 +76,7 @@ class TensorRecord:
         if self.storage is None:
             message = f"{self.name} has no bytes to read"
             raise ValueError(message)
-        return self.storage.read(region)
+        return self.storage.look(region) if isinstance(self.storage, Storage) else self.storage.read(region)
 
 
 @dataclass(frozen=True, kw_only=True)

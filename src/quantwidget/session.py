@@ -13,11 +13,13 @@ import numpy as np
 
 from quantwidget import wire
 from quantwidget.sketches import Payload
+from quantwidget.sketching import Job, Sketching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from quantwidget.index import TensorIndex
+    from quantwidget.scanning import Kept
     from quantwidget.sketches import Sketch
     from quantwidget.storage import Elements
     from quantwidget.tensor import Chunk
@@ -54,14 +56,6 @@ class WrongProtocolError(RequestError):
 
 
 @dataclass
-class _ScanInWork:
-    tensor: int
-    sketch: Sketch
-    chunks: Iterator[Chunk]
-    elements: int = 0
-
-
-@dataclass
 class _CountInWork:
     chunks: Iterator[Chunk]
     count: int = 0
@@ -84,15 +78,21 @@ class Session:
         Number of the manifest that the page holds.
     clock
         Seconds, monotonic.
+    threads
+        As many as there are processors by default.
+    kept
+        Sketches that were made before; new ones are added.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- each has a default
         self,
         index: TensorIndex,
         *,
         version: str,
         revision: int = 1,
         clock: Callable[[], float] = time.monotonic,
+        threads: int | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self.index = index
         self._tensors = tuple(index.tensors.values())
@@ -101,9 +101,7 @@ class Session:
         self._readings = len(set(self._originals))
         self._version, self._revision, self._clock = version, revision, clock
         self._lock = threading.Lock()
-        self._sketches: dict[int, Sketch] = {}
-        self._failed: dict[int, str] = {}
-        self._scan: _ScanInWork | None = None
+        self._sketching = Sketching(self._tensors, clock=clock, threads=threads, kept=kept)
         self._counts: OrderedDict[tuple[int, str, float, float], _CountInWork] = OrderedDict()
         self._answers: Mapping[str, Callable[[Mapping[str, Any]], tuple[Any, bytes]]] = {
             "hello": self._hello,
@@ -115,7 +113,7 @@ class Session:
     @property
     def is_complete(self) -> bool:
         """True when every tensor that is no alias has been sketched or has failed."""
-        return len(self._sketches) + len(self._failed) == self._readings
+        return len(self._sketching.sketches.keys() | self._sketching.failed.keys()) == self._readings
 
     def answer(self, request: object) -> tuple[dict[str, Any], bytes]:
         """Answer one request of the page; never raises.
@@ -151,7 +149,7 @@ class Session:
         payload = Payload()
         entries = []
         with self._lock:
-            for number, sketch in sorted(self._sketches.items()):
+            for number, sketch in sorted(self._sketching.sketches.items()):
                 entry = self._entry(number, sketch, payload)
                 if payload.nbytes > budget:
                     break
@@ -162,7 +160,7 @@ class Session:
         """Sketch tensors for about this long: the one called ``first``, then the others in the order of the file."""
         numbers = [self._originals[number] for number, name in enumerate(self.index.tensors) if name == first]
         with self._lock:
-            self._work([*numbers, *dict.fromkeys(self._originals)], self._clock() + seconds)
+            self._sketching.work(map(Job, dict.fromkeys([*numbers, *self._originals])), self._clock() + seconds)
 
     def _hello(self, body: Mapping[str, Any]) -> tuple[wire.HelloReply, bytes]:
         reply = wire.HelloReply(
@@ -172,51 +170,36 @@ class Session:
 
     def _answer_scan(self, body: Mapping[str, Any]) -> tuple[wire.ScanReply, bytes]:
         wanted = list(dict.fromkeys(self._number(item) for item in _list(body, "tensors")))
-        self._work(wanted, self._clock() + PIECE_SECONDS)
+        finer = None if body.get("finer", -1) == -1 else self._number(body["finer"])
+        jobs = [] if finer is None or finer in wanted else _both_passes(finer)
+        for number in wanted:
+            jobs += _both_passes(number) if number == finer else [Job(number)]
+        work = self._sketching
+        work.work(jobs, self._clock() + PIECE_SECONDS)
         payload = Payload()
         sketches = []
+        if finer is not None and finer not in wanted and work.is_settled(Job(finer, finer=True)):
+            wanted.insert(0, finer)
         for number in wanted:
-            if number in self._sketches:
-                sketches.append(self._entry(number, self._sketches[number], payload))
+            if number in work.sketches:
+                sketches.append(self._entry(number, work.sketches[number], payload, finer=number == finer))
             if payload.nbytes > REPLY_BYTES:
                 break
-        in_work = self._scan
+        in_work = next(filter(work.is_begun, jobs), None)
         reply = wire.ScanReply(
             id=body["id"],
             protocol=wire.PROTOCOL,
             op="scan",
             sketches=sketches,
             failed=[
-                wire.FailedTensor(tensor=number, reason=self._failed[number])
+                wire.FailedTensor(tensor=number, reason=work.failed[number])
                 for number in wanted
-                if number in self._failed
+                if number in work.failed
             ],
             in_work=-1 if in_work is None else in_work.tensor,
-            elements_done=0 if in_work is None else in_work.elements,
+            elements_done=0 if in_work is None else work.elements_done(in_work),
         )
         return reply, payload.tobytes()
-
-    def _work(self, wanted: list[int], deadline: float) -> None:
-        for number in wanted:
-            if number in self._sketches or number in self._failed:
-                continue
-            try:
-                # Out of the session's hands while it is worked on: what is interrupted is not taken up again.
-                in_work, self._scan = self._scan, None
-                tensor = self._tensors[number]
-                if in_work is None or in_work.tensor != number:
-                    in_work = _ScanInWork(number, tensor.empty_sketch(), tensor.chunks())
-                for chunk in in_work.chunks:
-                    in_work.sketch.update(chunk.values, chunk.codes)
-                    in_work.elements += chunk.values.size
-                    if in_work.elements < tensor.size and self._clock() > deadline:
-                        self._scan = in_work
-                        return
-                self._sketches[number] = in_work.sketch
-            except Exception as error:  # noqa: BLE001 - one bad tensor never hides the good ones
-                self._failed[number] = str(error) or type(error).__name__
-            if self._clock() > deadline:
-                return
 
     def _answer_count(self, body: Mapping[str, Any]) -> tuple[wire.CountRangeReply, bytes]:
         number, space = self._number(body.get("tensor")), body.get("space")
@@ -257,7 +240,7 @@ class Session:
             job.elements += numbers.size
 
     def _cancel(self, body: Mapping[str, Any]) -> tuple[wire.CancelReply, bytes]:
-        self._scan = None
+        self._sketching.cancel()
         self._counts.clear()
         return wire.CancelReply(id=body["id"], protocol=wire.PROTOCOL, op="cancel"), b""
 
@@ -267,15 +250,22 @@ class Session:
             raise RequestError(message)
         return self._originals[item]
 
-    def _entry(self, number: int, sketch: Sketch, payload: Payload) -> wire.SketchEntry:
+    def _entry(self, number: int, sketch: Sketch, payload: Payload, *, finer: bool = False) -> wire.SketchEntry:
         tensor = self._tensors[number]
         quant = tensor.quant if tensor.is_quantized else None
+        values, codes = sketch.values, sketch.codes
+        finer_values, finer_codes = (
+            distribution.finer if finer and distribution is not None else None for distribution in (values, codes)
+        )
         return wire.SketchEntry(
             tensor=number,
             statistics=sketch.statistics,
-            values=None if sketch.values is None else sketch.values.to_wire(payload),
+            values=None if values is None else values.to_wire(payload),
+            finer_values=None if finer_values is None else finer_values.to_wire(payload),
             code_statistics=sketch.code_statistics,
-            codes=None if sketch.codes is None else sketch.codes.to_wire(payload),
+            codes=None if codes is None else codes.to_wire(payload),
+            finer_codes=None if finer_codes is None else finer_codes.to_wire(payload),
+            is_finest=sketch.is_exact or (finer and self._sketching.is_settled(Job(number, finer=True))),
             map=tensor.affine_map() if sketch.values is None else None,
             scale=None if quant is None else _extent(quant.scale_storage),
             zero_point=None if quant is None else _extent(quant.zero_point_storage),
@@ -293,6 +283,10 @@ def _extent(elements: Elements | None) -> wire.Extent | None:
         if finite.size:
             lowest, highest = min(lowest, float(finite.min())), max(highest, float(finite.max()))
     return wire.Extent(minimum=lowest, maximum=highest, count=elements.size) if lowest <= highest else None
+
+
+def _both_passes(number: int) -> list[Job]:
+    return [Job(number), Job(number, finer=True)]
 
 
 def _checked(request: object) -> dict[str, Any]:

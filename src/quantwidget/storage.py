@@ -182,6 +182,11 @@ class Storage:
         numpy.ndarray
             Shape: the lengths of the region's slices.
         """
+        seen = self.look(region)
+        return seen if seen.flags.writeable else seen.copy()
+
+    def look(self, region: Region | None = None) -> npt.NDArray[np.generic]:
+        """Give what `read` gives, but read-only and without a copy where the source holds it just so."""
         if region is None:
             region = tuple(slice(0, length) for length in self.shape)
         lengths = tuple(part.stop - part.start for part in region)
@@ -209,8 +214,8 @@ class Storage:
         )
         if self.dtype.kind == "bool":
             return np.not_equal(seen.view(np.uint8), 0, order="C")
-        # Bytes that the source has just read for us, in the right order already, are not copied once more.
-        return seen.astype(self.dtype.numpy, order="C", copy=not raw.flags.writeable)
+        result = seen.astype(self.dtype.numpy, order="C", copy=False)
+        return result if result.flags.aligned else result.copy()
 
     def regions(self, limit: int) -> Iterator[Region]:
         """Cut into regions of at most ``limit`` elements that lie close together in the file, in its order.

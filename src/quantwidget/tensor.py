@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import math
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from quantwidget.channels import percentiles_of
 from quantwidget.dtypes import DTYPES
 from quantwidget.errors import NotDecodedError
 from quantwidget.record import TensorRecord
 from quantwidget.schemes import scheme_of
 from quantwidget.sketches import Histogram, Sketch, histogram_of, linear_edges
+from quantwidget.sketches.channel_blocks import Partition
+from quantwidget.sketches.channel_engine import channel_kernels_for
+from quantwidget.sketches.channels import ChannelSummary
 from quantwidget.threads import in_order, thread_count
 from quantwidget.wire import AffineMap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy.typing as npt
     from typing_extensions import Self
 
     from quantwidget.schemes import Scheme
+    from quantwidget.sketches.channels import ChannelPart, ChannelStatistics
     from quantwidget.storage import Region
-    from quantwidget.wire import Statistics
+    from quantwidget.wire import Space, Statistics
 
     _Piece = tuple[Region, npt.NDArray[np.generic], npt.NDArray[np.generic] | None]
 
@@ -135,10 +140,13 @@ class TensorRef(TensorRecord):
         if codes is None:
             message = f"{self.name} holds plain values, not codes"
             raise NotDecodedError(message)
-        return codes
+        return codes if codes.flags.writeable else codes.copy()
 
     def chunks(self, elements: int = PIECE) -> Iterator[Chunk]:
-        """Decode the tensor, at most ``elements`` at a time, in the order of the file; memory does not grow with it."""
+        """Decode the tensor, at most ``elements`` at a time, in the order of the file; memory does not grow with it.
+
+        Chunks of a model in memory may be read-only views of it.
+        """
         return self._chunks(elements, 0, None)
 
     @property
@@ -249,6 +257,75 @@ class TensorRef(TensorRecord):
             statistics = self.stats()
             range = (statistics.minimum or 0.0, statistics.maximum or 0.0)  # noqa: A001
         return histogram_of((chunk.values for chunk in self.chunks()), linear_edges(range[0], range[1], bins))
+
+    def channels(
+        self,
+        axis: int | None = None,
+        *,
+        space: Space = "values",
+        histogram: bool = False,
+        percentages: Sequence[float] = (),
+        threads: int | None = None,
+    ) -> ChannelStatistics:
+        """Statistics of each channel or block, in one pass in the order of the file.
+
+        Memory grows with the channels, not with the elements.
+
+        Parameters
+        ----------
+        axis
+            The dimension whose indices are the channels; negative ones count from the end. By default what shares one
+            scale: the channels or blocks of the tensor's scheme. Where there is a single scale or none, axis 0.
+        space
+            Look at values, or at codes.
+        histogram
+            Gather a distribution of each channel in the same pass.
+        percentages
+            Exact percentiles to find as well, from 0 to 100; they take a second reading, and time to sort.
+        threads
+            As many as there are processors by default, for large tensors.
+
+        Raises
+        ------
+        ValueError
+            The tensor has no such axis, too many channels (`MAX_CHANNELS`), or a percentage lies outside 0 to 100.
+        NotDecodedError
+            There are no numbers with an order: codes of a tensor of plain values, or complex numbers.
+        """
+        self._check_ordered()
+        if space == "codes" and not self.is_quantized:
+            message = f"{self.name} holds plain values, not codes"
+            raise NotDecodedError(message)
+        if threads is None:
+            threads = thread_count() if self.size >= PARALLEL_ELEMENTS else 1
+        partition = self._partition(axis)
+        summary = ChannelSummary(partition, histogram=histogram)
+        kernels = channel_kernels_for(self.size)
+
+        def gather(number: int) -> ChannelPart:
+            part = summary.empty_part()
+            for region, values, codes in self._pieces(PIECE, number * GROUP, (number + 1) * GROUP):
+                part.update(region, codes if space == "codes" and codes is not None else values, kernels)
+            return part
+
+        for part in in_order((partial(gather, number) for number in range(self.group_count)), threads):
+            summary.merge(part)
+        statistics = summary.statistics()
+        if not len(percentages):
+            return statistics
+        found = percentiles_of(partial(self._read, space), partition, percentages, threads=threads)
+        return replace(statistics, percentiles=found.reshape(len(percentages), *statistics.count.shape))
+
+    def _partition(self, axis: int | None) -> Partition:
+        if axis is None and self.quant is not None:
+            return Partition.of(self.quant)
+        return Partition.along(self.shape, axis or 0)
+
+    def _read(self, space: Space, region: Region) -> npt.NDArray[np.generic]:
+        scheme, place = self._scheme(), region if self.shape else ()
+        codes = scheme.codes(self, place)
+        numbers = codes if space == "codes" and codes is not None else scheme.values(self, place, codes)
+        return numbers.reshape(numbers.shape or 1)
 
     def _group_into(self, number: int, empty: Callable[[], AnySummary]) -> AnySummary:
         return self.group(number, empty())

@@ -20,6 +20,7 @@ from quantwidget.session import Session
 if TYPE_CHECKING:
     import os
 
+    from quantwidget.cache import SketchCache
     from quantwidget.index import TensorIndex
     from quantwidget.tensor import TensorRef
 
@@ -47,6 +48,8 @@ class QuantWidget(anywidget.AnyWidget):
         ``onnx.ModelProto``, a mapping of name to array, or an object whose layers hold arrays; see `open_model`. A file
         that cannot be read gives a widget that says why. A model in memory is read when the page asks: a widget that
         is made anew shows what training has changed.
+    cache
+        True, or a folder: distributions are kept on disk and found again as long as the file is the same.
     theme
         ``"auto"`` follows the notebook; or ``"light"``, ``"dark"``.
     height
@@ -78,11 +81,12 @@ class QuantWidget(anywidget.AnyWidget):
         self,
         source: object = None,
         *,
+        cache: bool | str | os.PathLike[str] | None = None,
         theme: str = "auto",
         height: int = DEFAULT_HEIGHT,
     ) -> None:
         self._index = load_tensor_index(source)
-        self._session = Session(self._index, version=__version__, revision=REVISION)
+        self._session = Session(self._index, version=__version__, revision=REVISION, kept=_kept(self._index, cache))
         selected = _first_weight(self._index)
         self._session.scan_for(EAGER_SECONDS, first=selected)
         manifest = manifest_of(self._index, version=__version__, revision=REVISION)
@@ -180,6 +184,14 @@ class QuantWidget(anywidget.AnyWidget):
         header = json.dumps(asdict(pack)).encode()
         header += b" " * (-(len(header) + 8) % 8)
         return len(header).to_bytes(8, "little") + header + payload
+
+
+def _kept(index: TensorIndex, cache: bool | str | os.PathLike[str] | None) -> SketchCache | None:  # noqa: FBT001
+    if cache is None or cache is False:
+        return None
+    from quantwidget.cache import SketchCache  # noqa: PLC0415 - SQLite is imported where a cache is wanted
+
+    return SketchCache(index, None if cache is True else cache)
 
 
 def _first_weight(index: TensorIndex) -> str | None:
