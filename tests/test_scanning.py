@@ -320,12 +320,12 @@ class Failing(Storage):
 
     left = 0
 
-    def read(self, region=None):
+    def look(self, region=None):
         type(self).left -= 1
         if type(self).left < 0:
             message = "the disk is broken"
             raise qw.CorruptModelError(message)
-        return super().read(region)
+        return super().look(region)
 
 
 @pytest.mark.parametrize("is_large", [False, True])

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from models import model, quantized
 
 import quantwidget as qw
 from quantwidget.dtypes import DTYPES
@@ -273,12 +274,22 @@ def test_what_a_source_keeps_is_shown_read_only_and_handed_out_as_a_copy(kind):
     np.testing.assert_array_equal(storage.read(), whole)
 
 
-def test_what_is_read_of_a_model_in_memory_is_a_copy():
+def test_a_model_in_memory_is_handed_out_as_a_copy_and_looked_at_read_only():
     weight = np.arange(12, dtype=np.float32).reshape(3, 4)
     tensor = qw.open_model({"weight": weight}).tensors["weight"]
     tensor.values()[:] = 0
-    tensor.read_storage((slice(0, 3), slice(0, 4)))[:] = 0
+    tensor.storage.read()[:] = 0
     np.testing.assert_array_equal(weight, np.arange(12).reshape(3, 4))
+    seen = tensor.read_storage((slice(0, 3), slice(0, 4)))
+    np.testing.assert_array_equal(seen, weight)
+    assert not seen.flags.writeable
+
+
+def test_codes_of_a_model_in_memory_are_a_copy():
+    codes = np.arange(12, dtype=np.int8).reshape(3, 4)
+    tensor = model(quantized("weight", codes, 0.5)).tensors["weight"]
+    tensor.codes()[:] = 0
+    np.testing.assert_array_equal(tensor.codes(), codes)
 
 
 @pytest.mark.parametrize("held", [True, False])
