@@ -80,3 +80,10 @@ def test_a_range_that_is_as_wide_on_both_sides_has_zero_as_an_edge():
 def test_far_from_zero_log_edges_grow_by_a_constant_factor():
     edges = log_edges(1.0, 1024.0, 10, linear=1e-12)
     np.testing.assert_allclose(edges, 2.0 ** np.arange(11), rtol=1e-9)
+
+
+def test_numbers_of_numpy_overflow_without_a_warning():
+    largest = np.float64(np.finfo(np.float64).max)
+    edges = linear_edges(largest, largest, 4)
+    assert np.isfinite(edges).all()
+    np.testing.assert_array_equal(edges, linear_edges(float(largest), float(largest), 4))

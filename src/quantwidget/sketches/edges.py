@@ -25,11 +25,12 @@ def linear_edges(minimum: float, maximum: float, bins: int) -> npt.NDArray[np.fl
     also finite and in order where the range overflows float64, is a few denormals wide, or is one number too large
     for 0.5 to matter.
     """
+    minimum, maximum = float(minimum), float(maximum)
     if minimum == maximum:
         margin = max(0.5, abs(minimum) * _RELATIVE_MARGIN)
         minimum = max(minimum - margin, -sys.float_info.max)
         maximum = min(maximum + margin, sys.float_info.max)
-    span = float(maximum) - float(minimum)
+    span = maximum - minimum
     if math.isinf(span):
         return linear_edges(minimum / 2, maximum / 2, bins) * 2
     places = np.arange(float(bins))
