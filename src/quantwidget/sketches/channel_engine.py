@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
-from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from quantwidget.sketches.kernels import engine, kernels_for
-from quantwidget.sketches.kernels.engines import SMALLEST, VARIABLE
+from quantwidget.sketches.kernels.engines import SMALLEST, VARIABLE, Compiled
 
 if TYPE_CHECKING:
     from quantwidget.sketches.channel_moments import Kernels
 
 
-class _Compiled:
-    """Loads the compiled kernels once, without anybody waiting for them."""
-
-    def __init__(self) -> None:
-        self.kernels: Kernels | None = None
-        self._is_begun = False
-
-    def load(self) -> Kernels:
-        """Load them now, and compile them where that has never been done on this machine."""
-        self.kernels = cast("Kernels", import_module("quantwidget.sketches.channel_kernels"))
-        return self.kernels
-
-    def begin(self) -> None:
-        """Load them in the background."""
-        if not self._is_begun:
-            self._is_begun = True
-            threading.Thread(target=self._try_to_load, name="quantwidget-channels", daemon=True).start()
-
-    def _try_to_load(self) -> None:
-        with contextlib.suppress(Exception):
-            self.load()
-
-
-_compiled = _Compiled()
+_compiled: Compiled[Kernels] = Compiled("quantwidget.sketches.channel_kernels")
 
 
 def channel_kernels_for(elements: int) -> Kernels | None:

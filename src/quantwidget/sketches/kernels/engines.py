@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar, cast
 
 from quantwidget.sketches.kernels import plain
 
@@ -60,34 +60,60 @@ class Kernels(Protocol):
 _NUMPY = cast("Kernels", plain)
 
 
-class _Numba:
-    """Loads the compiled kernels once, without anybody waiting for them."""
+AnyKernels = TypeVar("AnyKernels")
 
-    def __init__(self) -> None:
-        self.kernels: Kernels | None = None
-        self._counted = 0
+
+class Compiled(Generic[AnyKernels]):
+    """A module of compiled kernels, loaded once, without anybody waiting for it.
+
+    Parameters
+    ----------
+    module
+        Importing it compiles its kernels, where that has never been done on this machine.
+
+    Attributes
+    ----------
+    kernels
+        The module; None until it is loaded.
+    """
+
+    def __init__(self, module: str) -> None:
+        self.kernels: AnyKernels | None = None
+        self._module = module
         self._is_begun = False
         self._lock = threading.Lock()
 
-    def load(self) -> Kernels:
-        """Load them now, and compile them where that has never been done on this machine."""
+    def load(self) -> AnyKernels:
+        """Load it now."""
         with self._lock:
             if self.kernels is None:
-                self.kernels = cast("Kernels", import_module("quantwidget.sketches.kernels.compiled"))
+                self.kernels = cast("AnyKernels", import_module(self._module))
         return self.kernels
 
-    def note(self, elements: int) -> None:
-        """Begin to load in the background after `WORTHWHILE` elements."""
-        self._counted += elements
-        if self._counted < WORTHWHILE or self._is_begun:
-            return
-        self._is_begun = True
-        threading.Thread(target=self._try_to_load, name="quantwidget-numba", daemon=True).start()
+    def begin(self) -> None:
+        """Load it in the background."""
+        if not self._is_begun:
+            self._is_begun = True
+            threading.Thread(target=self._try_to_load, name="quantwidget-numba", daemon=True).start()
 
     def _try_to_load(self) -> None:
         # Without numba, or with one that does not work here, everything goes on in NumPy.
         with contextlib.suppress(Exception):
             self.load()
+
+
+class _Numba(Compiled[Kernels]):
+    """The kernels of this package, loaded after `WORTHWHILE` elements."""
+
+    def __init__(self) -> None:
+        super().__init__("quantwidget.sketches.kernels.compiled")
+        self._counted = 0
+
+    def note(self, elements: int) -> None:
+        """Count elements, and begin to load once there are enough."""
+        self._counted += elements
+        if self._counted >= WORTHWHILE:
+            self.begin()
 
 
 _numba = _Numba()
