@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from quantwidget.scanning import Kept
     from quantwidget.sketches import Sketch
-    from quantwidget.tensor import TensorRef
+    from quantwidget.tensor import TensorRef, ValuesOf
 
 MOST_HALF_DONE = 8
 """Tensors that are kept half done while others come first."""
@@ -253,12 +253,22 @@ class _Part(Generic[AnySummary]):
     def __init__(self, of: _Pass[AnySummary], summary: AnySummary) -> None:
         self._of, self.summary, self.elements = of, summary, 0
 
-    def update(self, values: npt.NDArray[np.generic], codes: npt.NDArray[np.generic] | None = None) -> None:
+    @property
+    def takes_values(self) -> bool:
+        """False where the summary needs codes only."""
+        return self.summary.takes_values
+
+    def update(self, values: npt.NDArray[np.generic] | None, codes: npt.NDArray[np.generic] | None = None) -> None:
         """Take in some elements."""
         if self._of.stopped:
             raise StoppedError
         self.summary.update(values, codes)
-        self.elements += values.size
+        seen = codes if values is None else values
+        self.elements += 0 if seen is None else seen.size
+
+    def take_values_of(self, values_of: ValuesOf) -> None:
+        """Take in the values of all codes."""
+        self.summary.take_values_of(values_of)
 
     def merge(self, other: _Part[AnySummary]) -> None:
         """Take in another part."""

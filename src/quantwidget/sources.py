@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantwidget.errors import CorruptModelError
+from quantwidget.recycling import recycled
 from quantwidget.remote import RemoteFile, RemotePath
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class ModelFile:
         _check_range(self.path.name, self.nbytes, offset, nbytes)
         if self.remote is not None:
             return np.frombuffer(self.remote.read(offset, nbytes), np.uint8)
-        content = np.empty(nbytes, np.uint8)
+        content = recycled(nbytes)
         unfilled = content.data
         with self._opened() as file:
             file.seek(offset)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from quantwidget.channels import percentiles_of
 from quantwidget.dtypes import DTYPES
@@ -20,13 +22,13 @@ from quantwidget.sketches import Histogram, Sketch, histogram_of, linear_edges
 from quantwidget.sketches.channel_blocks import Partition
 from quantwidget.sketches.channel_engine import channel_kernels_for
 from quantwidget.sketches.channels import ChannelSummary
+from quantwidget.sketches.kernels import engine, turn
 from quantwidget.threads import in_order, thread_count
 from quantwidget.wire import AffineMap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    import numpy.typing as npt
     from typing_extensions import Self
 
     from quantwidget.schemes import Scheme
@@ -47,11 +49,24 @@ PARALLEL_ELEMENTS = 1 << 22
 """Smaller tensors are summarised on the caller's thread."""
 
 
+ValuesOf = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.generic]]
+"""From codes to their values, both of shape ``[n]``."""
+
+
 class Summary(Protocol):
     """What one pass over a tensor fills."""
 
-    def update(self, values: npt.NDArray[np.generic], codes: npt.NDArray[np.generic] | None = None) -> None:
+    @property
+    def takes_values(self) -> bool:
+        """False where the codes are enough; then values are None in `update`."""
+        ...
+
+    def update(self, values: npt.NDArray[np.generic] | None, codes: npt.NDArray[np.generic] | None = None) -> None:
         """Take in the values of some elements, and the codes of the same elements."""
+        ...
+
+    def take_values_of(self, values_of: ValuesOf) -> None:
+        """Take in the values of all codes, after the last of them; called for each tensor with one map from codes."""
         ...
 
     def merge(self, other: Self) -> None:
@@ -157,8 +172,14 @@ class TensorRef(TensorRecord):
 
     def group(self, number: int, into: AnySummary) -> AnySummary:
         """Take one group of pieces, of number 0 to `group_count` - 1, into a summary that holds nothing yet."""
-        for chunk in self._chunks(PIECE, number * GROUP, (number + 1) * GROUP):
-            into.update(chunk.values, chunk.codes)
+        scheme, takes_values = self._scheme(), into.takes_values
+        for region in self._regions(PIECE, number * GROUP, (number + 1) * GROUP):
+            codes = scheme.codes(self, region)
+            values = scheme.values(self, region, codes) if takes_values else None
+            with turn():
+                into.update(values, codes)
+        if not takes_values:
+            into.take_values_of(self._values_of)
         return into
 
     def summarise(self, empty: Callable[[], AnySummary], threads: int | None = None) -> AnySummary:
@@ -169,10 +190,10 @@ class TensorRef(TensorRecord):
         empty
             Makes a summary of nothing.
         threads
-            As many as there are processors by default.
+            As many as there are processors by default, while numba counts; one while NumPy does, see `turn`.
         """
         if threads is None:
-            threads = thread_count() if self.size >= PARALLEL_ELEMENTS else 1
+            threads = thread_count() if self.size >= PARALLEL_ELEMENTS and engine() == "numba" else 1
         groups = (partial(self._group_into, number, empty) for number in range(self.group_count))
         summary = empty()
         for part in in_order(groups, threads):
@@ -336,11 +357,20 @@ class TensorRef(TensorRecord):
 
     def _pieces(self, elements: int, first: int = 0, end: int | None = None) -> Iterator[_Piece]:
         scheme = self._scheme()
-        if self.storage is None:
-            return
-        for region in islice(self.storage.regions(elements), first, end):
+        for region in self._regions(elements, first, end):
             codes = scheme.codes(self, region)
             yield region, scheme.values(self, region, codes), codes
+
+    def _regions(self, elements: int, first: int = 0, end: int | None = None) -> Iterator[Region]:
+        if self.storage is not None:
+            yield from islice(self.storage.regions(elements), first, end)
+
+    def _values_of(self, codes: npt.NDArray[np.float64]) -> npt.NDArray[np.generic]:
+        """Give the values of some codes, shape ``[n]``, of a tensor with one map for all of its codes."""
+        dtype = np.dtype(np.float64) if self.quant is None else DTYPES[self.quant.code_dtype].numpy
+        anywhere = tuple(slice(0, 1) for _ in self.shape)
+        stacked = codes.astype(dtype).reshape(-1, *(1 for _ in self.shape))
+        return self._scheme().values(self, anywhere, stacked).reshape(-1)
 
     def _check_ordered(self) -> None:
         self._scheme()

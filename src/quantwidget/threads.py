@@ -23,7 +23,7 @@ def thread_count() -> int:
 def in_order(tasks: Iterable[Callable[[], Result]], threads: int) -> Iterator[Result]:
     """Call each task, ``threads`` at a time, and yield the results in the order of the tasks.
 
-    At most ``threads`` tasks are at work or done and not yet asked for, so that memory stays bounded. With one thread
+    At most twice as many tasks are at work or done and not yet asked for, so that memory stays bounded. With one thread
     the caller's own does the work. What a task raises is raised here; tasks that have not begun by then are dropped,
     as they are when the iterator is closed.
     """
@@ -36,7 +36,7 @@ def in_order(tasks: Iterable[Callable[[], Result]], threads: int) -> Iterator[Re
         try:
             for task in tasks:
                 waiting.append(pool.submit(task))
-                if len(waiting) >= threads:
+                if len(waiting) >= 2 * threads:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -18,6 +18,7 @@ from quantwidget.sketches.kernels import LANES, KeyCounts, engine, engines, key_
 from quantwidget.sketches.kernels import compiled as numba_kernels
 
 ENGINES = {"numpy": plain, "numba": numba_kernels}
+SPECIALS = np.float32([0, -0.0, np.nan, np.inf, -np.inf, 1e-42, -1e-42, 3e38])
 FLOATS = hnp.arrays(np.float32, st.integers(1, 3 * LANES), elements=st.floats(width=32), fill=st.floats(width=32))
 
 
@@ -47,10 +48,27 @@ def test_long_pieces_are_summed_up_equally_and_as_exactly_as_they_should(size):
     array = np.random.default_rng(size).standard_normal(size).astype(np.float32) + np.float32(3)
     one, other = (kernels.lane_sums(array, 2.5) for kernels in ENGINES.values())
     np.testing.assert_array_equal(one.sums, other.sums)
-    assert one[1:] == other[1:] == (array.min(), array.max(), 0)
+    assert one[1:] == other[1:] == (array.min(), array.max())
     distances = array.astype(np.longdouble) - 2.5
     assert one.sums[0].sum() == pytest.approx(float(distances.sum()), rel=1e-13)
     assert one.sums[1].sum() == pytest.approx(float((distances**2).sum()), rel=1e-13)
+
+
+@pytest.mark.parametrize(
+    "array", [np.float32([]), SPECIALS, np.tile(SPECIALS, 9000)[:70_001]], ids=["none", "few", "many"]
+)
+@pytest.mark.parametrize("finite", [True, False])
+def test_what_is_summed_up_is_counted_in_the_same_pass(finite, array):
+    plus = np.random.default_rng(array.size).standard_normal(70_001).astype(np.float32)
+    array = np.concatenate([plus, array[np.isfinite(array)] if finite else array])
+    expected = np.bincount(array.view(np.uint32) >> 16, minlength=1 << 16)
+    for kernels in ENGINES.values():
+        tables = np.zeros((4, 1 << 16), np.uint32)
+        with_tables, without = kernels.lane_sums(array, 0.5, tables), kernels.lane_sums(array, 0.5)
+        np.testing.assert_array_equal(tables.sum(axis=0), expected)
+        assert (with_tables is None) == (without is None) == (not np.isfinite(array).all())
+        if with_tables is not None:
+            np.testing.assert_array_equal(with_tables.sums, without.sums)
 
 
 @pytest.mark.parametrize("size", [0, 2, 16, 17, 4096, 300_000])
@@ -91,7 +109,6 @@ def awkward(array):
     return np.frombuffer(content, array.dtype, array.size, 1)
 
 
-SPECIALS = np.float32([0, -0.0, np.nan, np.inf, -np.inf, 1e-42, -1e-42, 3e38])
 TENSORS = {
     "float32": lambda rng: np.append(rng.standard_normal(70_001).astype(np.float32), SPECIALS),
     "float32, finite": lambda rng: (rng.standard_normal(70_001) * 0.02 + 0.1).astype(np.float32),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from quantwidget.sketches.choice import counts_for
 from quantwidget.sketches.linear_counts import LinearCounts
 from quantwidget.sketches.moments import Moments
+from quantwidget.sketches.pattern_counts import PatternCounts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,8 +59,12 @@ class Distribution:
 
     def update(self, chunk: npt.NDArray[np.generic]) -> None:
         """Take in every element of a chunk of any shape."""
-        self.counts.update(chunk)
-        if self.moments is not None:
+        if self.moments is None:
+            self.counts.update(chunk)
+        elif isinstance(self.counts, PatternCounts):
+            self.counts.update_with(chunk, self.moments)
+        else:
+            self.counts.update(chunk)
             self.moments.update(chunk)
         self.finer = None
 

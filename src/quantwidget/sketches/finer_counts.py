@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import numpy.typing as npt
 
@@ -27,7 +29,12 @@ class FinerCounts:
         """Return the same cells without counts."""
         return FinerCounts(*(None if counts is None else counts.empty() for counts in (self.values, self.codes)))
 
-    def update(self, values: npt.NDArray[np.generic], codes: npt.NDArray[np.generic] | None = None) -> None:
+    @property
+    def takes_values(self) -> bool:
+        """False where values are not counted."""
+        return self.values is not None
+
+    def update(self, values: npt.NDArray[np.generic] | None, codes: npt.NDArray[np.generic] | None = None) -> None:
         """Count the elements of a chunk; see `Sketch.update`.
 
         Raises
@@ -35,10 +42,13 @@ class FinerCounts:
         ValueError
             An element lies outside the range: the tensor has changed since the first pass.
         """
-        if self.values is not None:
+        if self.values is not None and values is not None:
             self.values.update(values)
         if self.codes is not None and codes is not None:
             self.codes.update(codes)
+
+    def take_values_of(self, values_of: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.generic]]) -> None:
+        """Do nothing: only what varies from element to element is counted; see `Sketch.take_values_of`."""
 
     def merge(self, other: FinerCounts) -> None:
         """Add the counts of other elements of the same tensor.

@@ -86,13 +86,7 @@ class IntegerCounts:
         """
         for piece in pieces(chunk, PIECE):
             numbers = as_numbers(piece)
-            first, last = int(numbers.min()), int(numbers.max())
-            if first < self.code_min or last > self.code_max:
-                message = (
-                    f"integers from {first} to {last} reach outside the range "
-                    f"from {self.code_min} to {self.code_max} that is stated for them"
-                )
-                raise ValueError(message)
+            self._check(numbers)
             if numbers.size < FEW or numbers.itemsize > np.dtype(np.uint16).itemsize:
                 self._add(*np.unique(numbers, return_counts=True))
             else:
@@ -122,6 +116,19 @@ class IntegerCounts:
     def _codes(self) -> npt.NDArray[np.float64]:
         """Return the integers of the table."""
         return np.arange(self.table.size, dtype=np.float64) + self.first
+
+    def _check(self, numbers: npt.NDArray[np.generic]) -> None:
+        width = 8 * numbers.itemsize
+        lowest = -(1 << (width - 1)) if numbers.dtype.kind == "i" else 0
+        if self.code_min <= lowest and lowest + (1 << width) - 1 <= self.code_max:
+            return
+        first, last = int(numbers.min()), int(numbers.max())
+        if first < self.code_min or last > self.code_max:
+            message = (
+                f"integers from {first} to {last} reach outside the range "
+                f"from {self.code_min} to {self.code_max} that is stated for them"
+            )
+            raise ValueError(message)
 
     def _gather(self, numbers: npt.NDArray[np.generic]) -> None:
         """Count integers of 8 or 16 bits without looking at the whole table after each piece."""

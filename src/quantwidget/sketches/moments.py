@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantwidget import wire
-from quantwidget.sketches.kernels import PLAIN, is_plain, kernels_for
+from quantwidget.sketches.kernels import PLAIN, KeyCounts, is_plain, kernels_for
 from quantwidget.sketches.pieces import as_numbers, pieces
 
 PIECE = 1 << 19
@@ -135,11 +135,17 @@ class Moments:
         spread = self.spread
         return math.ldexp(math.sqrt(spread.squares / spread.count), spread.exponent) if spread.count else None
 
-    def update(self, chunk: npt.NDArray[np.generic]) -> None:
-        """Take in every element of a chunk of any shape and real type."""
+    def update(self, chunk: npt.NDArray[np.generic], keys: KeyCounts | None = None) -> None:
+        """Take in every element of a chunk of any shape and real type.
+
+        Parameters
+        ----------
+        keys
+            For float32: counts the leading 16 bits of each element in the same pass.
+        """
         for piece in pieces(chunk, PIECE):
             numbers = as_numbers(piece)
-            if _is_wide_integer(numbers) or not self._take_summed(numbers):
+            if _is_wide_integer(numbers) or not self._take_summed(numbers, keys):
                 self._update(numbers, None)
 
     def update_counted(self, values: npt.NDArray[np.float64], counts: npt.NDArray[np.float64]) -> None:
@@ -173,7 +179,7 @@ class Moments:
             std=self.std,
         )
 
-    def _take_summed(self, numbers: npt.NDArray[np.generic]) -> bool:
+    def _take_summed(self, numbers: npt.NDArray[np.generic], keys: KeyCounts | None) -> bool:
         """Take in numbers in one pass where that is exact enough; false, with nothing taken, where it is not.
 
         The squares of the distances from a shift tell the deviation well while the shift is near the mean: so it is the
@@ -183,8 +189,11 @@ class Moments:
         if abs(shift) > PLAIN:
             shift = 0.0
         kernels = kernels_for(numbers.size if numbers.dtype == np.float32 else 0)
+        tables = None if keys is None else keys.tables_for(numbers.size)
+        near_zero = None if keys is None else keys.near_zero
         for _ in range(_TRIES):
-            summed = kernels.lane_sums(numbers, shift)
+            summed = kernels.lane_sums(numbers, shift, tables)
+            tables = None
             if summed is None or summed.low == summed.high:
                 return False
             total, squares = summed.sums.sum(axis=1).tolist()
@@ -193,7 +202,9 @@ class Moments:
             if excess <= _FARTHEST * (squares - excess):
                 spread = Spread(numbers.size, *_two_sum(shift, distance), squares - excess, 0)
                 self.count += numbers.size
-                self._take_finite(summed.zeros, summed.low, summed.high, spread)
+                may_hold_zeros = summed.low <= 0 <= summed.high and (keys is None or keys.near_zero != near_zero)
+                zeros = int(np.count_nonzero(numbers == 0)) if may_hold_zeros else 0
+                self._take_finite(zeros, summed.low, summed.high, spread)
                 return True
             shift += distance
         return False

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from quantwidget.sketches.distribution import Distribution
 from quantwidget.sketches.finer_counts import FinerCounts
 from quantwidget.sketches.moments import Moments
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     from quantwidget import wire
@@ -77,20 +80,50 @@ class Sketch:
         """Statistics of the codes so far; None for plain values."""
         return None if self.codes is None else self.codes.statistics
 
-    def update(self, values: npt.NDArray[np.generic], codes: npt.NDArray[np.generic] | None = None) -> None:
-        """Take in the values of some elements, of any shape, and the codes of the same elements.
+    @property
+    def takes_values(self) -> bool:
+        """False where exact counts of codes tell the statistics of the values; see `take_values_of`."""
+        return self.values is not None or self.codes is None or self.codes.moments is not None
+
+    def update(self, values: npt.NDArray[np.generic] | None, codes: npt.NDArray[np.generic] | None = None) -> None:
+        """Take in a chunk.
+
+        Parameters
+        ----------
+        values
+            Of any shape; None where the sketch takes no values.
+        codes
+            The codes of the same elements, integers or floats; None for plain values.
 
         Raises
         ------
         ValueError
-            Codes are missing, or given for a tensor of plain values.
+            Codes are missing, or given for a tensor of plain values; values are missing.
         """
         if (codes is None) != (self.codes is None):
             message = "a sketch of plain values takes no codes" if self.codes is None else "this sketch needs codes too"
             raise ValueError(message)
-        (self.values or self.value_moments).update(values)
+        if values is not None:
+            (self.values or self.value_moments).update(values)
+        elif self.takes_values:
+            message = "this sketch needs values too"
+            raise ValueError(message)
         if self.codes is not None and codes is not None:
             self.codes.update(codes)
+
+    def take_values_of(self, values_of: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.generic]]) -> None:
+        """Take in the values of all codes so far; where the sketch takes no values, once, after the last codes.
+
+        Parameters
+        ----------
+        values_of
+            From codes, shape ``[n]``, to their values, shape ``[n]``.
+        """
+        if not self.takes_values and self.codes is not None:
+            cells = self.codes.cells()
+            occurs = cells.counts > 0
+            values = values_of(cells.lower[occurs]).astype(np.float64)
+            self.value_moments.update_counted(values, cells.counts[occurs])
 
     @property
     def is_exact(self) -> bool:

@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from quantwidget.sketches.kernels.plain import LANES, LaneSums, is_plain
+from quantwidget.sketches.kernels.plain import LANES, LaneSums, count_last, is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,9 @@ _AHEAD = 1024
 
 _ROW = 128
 """Lanes that are worked on together."""
+
+_BLOCK = 1 << 13
+"""Numbers that are counted and then summed up: they stay in the processor's nearest cache."""
 
 _WORDS = types.Array(types.uint64, 1, "C", readonly=True, aligned=False)
 _NUMBERS = types.Array(types.float32, 1, "C", readonly=True, aligned=False)
@@ -108,7 +111,7 @@ def count_bytes(words: npt.NDArray[np.uint64], tables: npt.NDArray[np.uint32]) -
 
 
 @njit(
-    types.int64(_NUMBERS, types.float64, types.float64[:, ::1], types.float32[::1], types.float32[::1]),
+    types.void(_NUMBERS, types.float64, types.float64[:, ::1], types.float32[::1], types.float32[::1]),
     nogil=True,
     cache=True,
 )
@@ -118,17 +121,14 @@ def _add_up(
     sums: npt.NDArray[np.float64],
     lows: npt.NDArray[np.float32],
     highs: npt.NDArray[np.float32],
-) -> int:
-    """Add to the sums, lower the lows and raise the highs, lane by lane; return the number of zeros."""
-    zeros = 0
+) -> None:
+    """Add to the sums, lower the lows and raise the highs, lane by lane."""
     for start in range(0, numbers.size, _ROW):
         first = start % LANES
         row = numbers[start : start + _ROW]
         totals, squares = sums[0, first : first + _ROW], sums[1, first : first + _ROW]
         least, most = lows[first : first + _ROW], highs[first : first + _ROW]
-        for place in range(0, row.size, 2 * _LINE):
-            _fetch(row, place + _AHEAD)
-        # One loop for each kind of number: so every one of them becomes vector instructions.
+        # One loop for each kind of number: so both of them become vector instructions.
         for lane in range(row.size):
             distance = np.float64(row[lane]) - shift
             totals[lane] += distance
@@ -137,23 +137,49 @@ def _add_up(
             number = row[lane]
             least[lane] = number if number < least[lane] else least[lane]  # noqa: FURB136 - whatever NaN does
             most[lane] = number if number > most[lane] else most[lane]  # noqa: FURB136
-        found = np.int32(0)
-        for lane in range(row.size):
-            found += np.int32(row[lane] == 0)
-        zeros += int(found)
-    return zeros
 
 
-def lane_sums(numbers: npt.NDArray[np.float32], shift: float) -> LaneSums | None:
-    """Sum up numbers; see `plain.lane_sums`."""
+@njit(
+    types.void(_NUMBERS, _WORDS, types.uint32[:, ::1], types.float64, types.float64[:, ::1], types.float32[:, ::1]),
+    nogil=True,
+    cache=True,
+)
+def _count_and_add_up(  # noqa: PLR0913, PLR0917 - kernels know arrays only
+    numbers: npt.NDArray[np.float32],
+    words: npt.NDArray[np.uint64],
+    tables: npt.NDArray[np.uint32],
+    shift: float,
+    sums: npt.NDArray[np.float64],
+    extremes: npt.NDArray[np.float32],
+) -> None:
+    """Do both, block by block: what has been counted is still in the processor's cache when it is summed up."""
+    for start in range(0, numbers.size, _BLOCK):
+        count_tops(words[start // 2 : (start + _BLOCK) // 2], tables)
+        _add_up(numbers[start : start + _BLOCK], shift, sums, extremes[0], extremes[1])
+
+
+_NO_WORDS = np.zeros(0, np.uint64)
+_NO_TABLES = np.zeros((0, 0), np.uint32)
+
+
+def lane_sums(
+    numbers: npt.NDArray[np.float32], shift: float, tables: npt.NDArray[np.uint32] | None = None
+) -> LaneSums | None:
+    """Sum up numbers and, where there are tables, count them; see `plain.lane_sums`."""
     sums = np.zeros((2, LANES))
-    lows, highs = np.full(LANES, np.inf, np.float32), np.full(LANES, -np.inf, np.float32)
-    zeros = _add_up(numbers, shift, sums, lows, highs)
-    low, high = float(lows.min()), float(highs.max())
+    extremes = np.empty((2, LANES), np.float32)
+    extremes[0], extremes[1] = np.inf, -np.inf
+    words = _NO_WORDS
+    if tables is not None:
+        whole = numbers.size // 2 * 2
+        words = numbers[:whole].view(np.uint64)
+        count_last(numbers[whole:], tables)
+    _count_and_add_up(numbers, words, _NO_TABLES if tables is None else tables, shift, sums, extremes)
+    low, high = float(extremes[0].min()), float(extremes[1].max())
     # The squares are finite wherever the numbers are: those of float32 are far from the limits of float64.
     if not (math.isfinite(sums[1].sum()) and is_plain(low, high)):
         return None
-    return LaneSums(sums, low, high, zeros)
+    return LaneSums(sums, low, high)
 
 
 @njit(types.void(_NUMBERS, types.float64[::1], types.float64, types.float64, types.int64[::1]), nogil=True, cache=True)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar, cast
 from quantwidget.sketches.kernels import plain
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     import numpy as np
     import numpy.typing as npt
 
@@ -29,8 +31,10 @@ SMALLEST = 1 << 14
 class Kernels(Protocol):
     """What both engines can do; see `quantwidget.sketches.kernels.plain`."""
 
-    def lane_sums(self, numbers: npt.NDArray[np.generic], shift: float) -> plain.LaneSums | None:
-        """Sum up finite numbers."""
+    def lane_sums(
+        self, numbers: npt.NDArray[np.generic], shift: float, tables: npt.NDArray[np.uint32] | None = None
+    ) -> plain.LaneSums | None:
+        """Sum up finite numbers and, where there are tables, count the leading 16 bits of all."""
         ...
 
     def count_tops(self, words: npt.NDArray[np.uint64], tables: npt.NDArray[np.uint32]) -> None:
@@ -125,6 +129,18 @@ def engine() -> Literal["numpy", "numba"]:
     if forced == "numba" or (forced != "numpy" and _numba.kernels is not None):
         return "numba"
     return "numpy"
+
+
+_turn = threading.Lock()
+
+
+def turn() -> AbstractContextManager[object]:
+    """Return what threads that count hold meanwhile: while NumPy does, one at a time.
+
+    Its kernels are many short calls. Between these, threads hand each other the interpreter's lock, which takes them
+    longer than another processor saves. Reading needs no turn.
+    """
+    return _turn if engine() == "numpy" else contextlib.nullcontext()
 
 
 def kernels_for(elements: int) -> Kernels:

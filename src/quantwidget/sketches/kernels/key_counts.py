@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantwidget.recycling import recycled
 from quantwidget.sketches.kernels.engines import kernels_for
 from quantwidget.sketches.kernels.plain import KEYS
 
@@ -32,7 +33,9 @@ class KeyCounts:
     """
 
     def __init__(self, keys: int = KEYS) -> None:
-        self._tables = np.zeros((_TABLES, keys), np.uint32)
+        nbytes = _TABLES * keys * np.dtype(np.uint32).itemsize
+        self._tables = recycled(nbytes).view(np.uint32).reshape(_TABLES, keys)
+        self._tables[:] = 0
         self._in_tables = 0
         self._before = np.zeros(0, np.int64)
 
@@ -57,9 +60,15 @@ class KeyCounts:
             kernels_for(8 * words.size).count_bytes(words, self._tables)
             self._add_keys(rest.view(np.uint8))
 
+    @property
+    def near_zero(self) -> tuple[int, int]:
+        """Counts of the two keys that zeros have, those of 0 and of the sign alone, as leading bits of floats."""
+        return self.count_of(0), self.count_of(self._tables.shape[1] // 2)
+
     def count_of(self, key: int) -> int:
         """Return the count of one key."""
-        return int(self._tables[:, key].sum(dtype=np.int64)) + (int(self._before[key]) if self._before.size else 0)
+        before = int(self._before[key]) if self._before.size else 0
+        return before + sum(map(int, self._tables[:, key]))
 
     def table(self) -> npt.NDArray[np.int64]:
         """Return the counts, int64 of shape ``[keys]``."""
@@ -68,13 +77,18 @@ class KeyCounts:
             table += self._before
         return table
 
-    def _words(self, numbers: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.generic]]:
-        """Cut elements that will be counted into words of 64 bits and a few that fill none."""
-        if self._in_tables + numbers.size > _MOST:
+    def tables_for(self, elements: int) -> npt.NDArray[np.uint32]:
+        """Return the tables, with room for so many elements more, for somebody who counts these."""
+        if self._in_tables + elements > _MOST:
             self._before = self.table()
             self._tables[:] = 0
             self._in_tables = 0
-        self._in_tables += numbers.size
+        self._in_tables += elements
+        return self._tables
+
+    def _words(self, numbers: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.generic]]:
+        """Cut elements that will be counted into words of 64 bits and a few that fill none."""
+        self.tables_for(numbers.size)
         whole = numbers.nbytes // 8 * 8 // numbers.itemsize
         return numbers[:whole].view(np.uint64), numbers[whole:]
 

@@ -46,14 +46,11 @@ class LaneSums(NamedTuple):
         Sums of the distances from a shift, and of their squares, in lanes: float64 of shape ``[2, LANES]``.
     low, high
         Smallest and largest number.
-    zeros
-        How many are zero.
     """
 
     sums: npt.NDArray[np.float64]
     low: float
     high: float
-    zeros: int
 
 
 def is_plain(low: float, high: float) -> bool:
@@ -61,7 +58,9 @@ def is_plain(low: float, high: float) -> bool:
     return 1 / PLAIN <= max(abs(low), abs(high)) <= PLAIN
 
 
-def lane_sums(numbers: npt.NDArray[np.generic], shift: float) -> LaneSums | None:
+def lane_sums(
+    numbers: npt.NDArray[np.generic], shift: float, tables: npt.NDArray[np.uint32] | None = None
+) -> LaneSums | None:
     """Sum up numbers; None where one of them is NaN or infinite and where they are not plain, see `is_plain`.
 
     Every sum adds the same numbers in the same order whatever the engine and the processor, so that all of them agree
@@ -73,18 +72,25 @@ def lane_sums(numbers: npt.NDArray[np.generic], shift: float) -> LaneSums | None
         Contiguous, of a real type that float64 holds, at least one.
     shift
         Subtracted from each number, in float64.
+    tables
+        For float32: in the same pass the leading 16 bits of every number are counted, finite or not; see `count_tops`.
     """
     sums = np.zeros((2, LANES))
-    low, high, zeros = math.inf, -math.inf, 0
+    low, high, are_plain = math.inf, -math.inf, True
     for start in range(0, numbers.size, _BLOCK):
         block = numbers[start : start + _BLOCK]
+        if tables is not None:
+            whole = block.size // 2 * 2
+            count_tops(block[:whole].view(np.uint64), tables)
+            count_last(block[whole:], tables)
+        if not are_plain:
+            continue
         with np.errstate(invalid="ignore"):
             least, most = float(block.min()), float(block.max())
-        if not max(abs(least), abs(most)) <= PLAIN:
-            return None
+        are_plain = max(abs(least), abs(most)) <= PLAIN
+        if not are_plain:
+            continue
         low, high = min(low, least), max(high, most)
-        if least <= 0 <= most:
-            zeros += int(np.count_nonzero(block == 0))
         buffer = _buffer(LANES + block.size)
         distances = buffer[LANES:]
         np.copyto(distances, block)
@@ -92,7 +98,7 @@ def lane_sums(numbers: npt.NDArray[np.generic], shift: float) -> LaneSums | None
         _add_up(buffer, sums[0])
         distances *= distances
         _add_up(buffer, sums[1])
-    return LaneSums(sums, low, high, zeros) if is_plain(low, high) else None
+    return LaneSums(sums, low, high) if are_plain and is_plain(low, high) else None
 
 
 def count_tops(words: npt.NDArray[np.uint64], tables: npt.NDArray[np.uint32]) -> None:
@@ -113,6 +119,11 @@ def count_tops(words: npt.NDArray[np.uint64], tables: npt.NDArray[np.uint32]) ->
         np.right_shift(part, np.uint64(16), out=second)
         second &= np.uint64(KEYS - 1)
         np.add.at(tables[0], keys.view(np.intp), _ONE)
+
+
+def count_last(numbers: npt.NDArray[np.generic], tables: npt.NDArray[np.uint32]) -> None:
+    """Count the leading 16 bits of a few numbers of 32 bits that fill no word; see `count_tops`."""
+    np.add.at(tables[0], (numbers.view(np.uint32) >> np.uint32(16)).astype(np.intp), _ONE)
 
 
 def count_fields(words: npt.NDArray[np.uint64], tables: npt.NDArray[np.uint32]) -> None:
