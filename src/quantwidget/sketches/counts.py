@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
     from typing_extensions import Self
 
@@ -61,6 +62,11 @@ class CellCounts(Gridded, Protocol):
     def to_wire(self, payload: Payload) -> wire.Counts:
         """Write the counts into a payload and return the message that says where."""
         ...
+
+
+def narrowed(numbers: npt.NDArray[np.integer]) -> npt.NDArray[np.unsignedinteger]:
+    """Return numbers that are not negative in the narrowest type that holds them all, for keeping them."""
+    return numbers.astype(np.min_scalar_type(int(numbers.max(initial=0))))
 
 
 def check_same_grid(counts: Gridded, other: Gridded) -> None:

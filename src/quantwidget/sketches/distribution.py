@@ -35,6 +35,8 @@ class Distribution:
         Counts of the same elements in equal cells along their range; None where nobody has counted so.
     """
 
+    _is_exact: bool | None = None
+
     def __init__(self, dtype: DType, size: int, code_range: tuple[int, int] | None = None) -> None:
         self.counts = counts_for(dtype, size, code_range)
         self.moments = Moments() if self.counts.moments() is None else None
@@ -55,7 +57,9 @@ class Distribution:
     @property
     def is_exact(self) -> bool:
         """True when every cell is one value."""
-        return self.moments is None or self.cells().exact
+        if self._is_exact is None:
+            self._is_exact = self.moments is None or self.cells().exact
+        return self._is_exact
 
     def update(self, chunk: npt.NDArray[np.generic]) -> None:
         """Take in every element of a chunk of any shape."""
@@ -66,7 +70,7 @@ class Distribution:
         else:
             self.counts.update(chunk)
             self.moments.update(chunk)
-        self.finer = None
+        self.finer = self._is_exact = None
 
     def merge(self, other: Distribution) -> None:
         """Take in all that another one of the same grid has seen; finer counts stay where both have equal edges.
@@ -79,6 +83,7 @@ class Distribution:
         is_first = self.moments is not None and self.moments.count == 0
         is_nothing = other.moments is not None and other.moments.count == 0
         self.counts.merge(other.counts)
+        self._is_exact = None
         if self.moments is not None and other.moments is not None:
             self.moments.merge(other.moments)
         if is_first:
@@ -110,7 +115,7 @@ class Distribution:
         if (finer.minimum, finer.maximum, finer.total) != found:
             message = f"finer counts of {finer.total} elements do not belong to a distribution of {finite}"
             raise ValueError(message)
-        self.finer = finer
+        self.finer = finer.kept()
 
     def coarsen(self) -> None:
         """Let go of the finer counts."""

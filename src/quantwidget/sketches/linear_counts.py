@@ -10,7 +10,7 @@ import numpy as np
 
 from quantwidget import wire
 from quantwidget.sketches.cells import Cells
-from quantwidget.sketches.counts import check_same_grid
+from quantwidget.sketches.counts import check_same_grid, narrowed
 from quantwidget.sketches.edges import linear_edges
 from quantwidget.sketches.kernels import kernels_for
 from quantwidget.sketches.pieces import as_numbers, pieces
@@ -41,10 +41,10 @@ class LinearCounts:
     minimum, maximum
         Smallest and largest of all elements that will be counted, both finite, in float64.
     table
-        Elements per cell that have been counted already, int64 of shape ``[wire.FINER_CELLS]``; none by default.
+        Elements per cell that have been counted already, whole numbers of shape ``[wire.FINER_CELLS]``; none by default.
     """
 
-    def __init__(self, minimum: float, maximum: float, table: npt.NDArray[np.int64] | None = None) -> None:
+    def __init__(self, minimum: float, maximum: float, table: npt.NDArray[np.integer] | None = None) -> None:
         # Adding zero turns negative zero into zero.
         self.minimum, self.maximum = minimum + 0.0, maximum + 0.0
         self._table = table
@@ -57,7 +57,7 @@ class LinearCounts:
     @property
     def table(self) -> npt.NDArray[np.int64]:
         """Elements per cell, int64 of shape ``[wire.FINER_CELLS]``; never changed in place."""
-        return np.zeros(wire.FINER_CELLS, np.int64) if self._table is None else self._table
+        return np.zeros(wire.FINER_CELLS, np.int64) if self._table is None else self._table.astype(np.int64, copy=False)
 
     @property
     def total(self) -> int:
@@ -83,11 +83,15 @@ class LinearCounts:
         table[-2] += table[-1]
         self._add(table[:-1])
 
+    def kept(self) -> LinearCounts:
+        """Return the same counts in as few bytes as they need."""
+        return LinearCounts(self.minimum, self.maximum, None if self._table is None else narrowed(self._table))
+
     def merge(self, other: LinearCounts) -> None:
         """Add counts of the same cells over other elements; see `CellCounts.merge`."""
         check_same_grid(self, other)
         if other._table is not None:
-            self._add(other._table)
+            self._add(other.table)
 
     def cells(self) -> Cells:
         """Return the ascending cells from the first that holds elements to the last."""
@@ -111,7 +115,7 @@ class LinearCounts:
         return (int(occurs[0]), int(occurs[-1]) + 1) if occurs.size else (0, 0)
 
     def _add(self, table: npt.NDArray[np.int64]) -> None:
-        self._table = table if self._table is None else self._table + table
+        self._table = table if self._table is None else self.table + table
 
     def _count(self, numbers: npt.NDArray[np.generic], table: npt.NDArray[np.int64]) -> None:
         with np.errstate(invalid="ignore"):

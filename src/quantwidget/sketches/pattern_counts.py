@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantwidget import wire
-from quantwidget.sketches.counts import check_same_grid
+from quantwidget.sketches.counts import check_same_grid, narrowed
 from quantwidget.sketches.kernels import KeyCounts
 from quantwidget.sketches.moments import Moments
 from quantwidget.sketches.pieces import as_numbers, pieces
@@ -50,8 +50,9 @@ class PatternCounts:
         counts: npt.NDArray[np.int64] | None = None,
     ) -> None:
         self.grid = grid
-        self._keys = np.zeros(0, np.int64) if keys is None else keys
-        self._counts = np.zeros(0, np.int64) if counts is None else counts
+        self._keys, self._counts = (
+            narrowed(np.zeros(0, np.int64) if kept is None else kept) for kept in (keys, counts)
+        )
         self._gathered: KeyCounts | None = None
         self._negative_zeros = 0
 
@@ -62,13 +63,13 @@ class PatternCounts:
     def keys(self) -> npt.NDArray[np.int64]:
         """Ascending keys that occur, those of NaN and infinities among them."""
         self._settle()
-        return self._keys
+        return self._keys.astype(np.int64)
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:
         """How often each of `keys` occurs."""
         self._settle()
-        return self._counts
+        return self._counts.astype(np.int64)
 
     @property
     def grid_name(self) -> str:
@@ -174,14 +175,13 @@ class PatternCounts:
     def _add(self, keys: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> None:
         """Take in ascending keys and their counts."""
         self._settle()
-        if not self._keys.size:
-            self._keys, self._counts = keys, counts
-            return
-        table = np.zeros(1 << self.grid.key_bits, np.int64)
-        table[self._keys] = self._counts
-        table[keys] += counts
-        self._keys = np.flatnonzero(table)
-        self._counts = table[self._keys]
+        if self._keys.size:
+            table = np.zeros(1 << self.grid.key_bits, np.int64)
+            table[self._keys] = self._counts
+            table[keys] += counts
+            keys = np.flatnonzero(table)
+            counts = table[keys]
+        self._keys, self._counts = narrowed(keys), narrowed(counts)
 
     def _ascending(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return the keys of finite numbers, ascending by number, and their counts."""
