@@ -41,7 +41,7 @@ class LinearCounts:
     minimum, maximum
         Smallest and largest of all elements that will be counted, both finite, in float64.
     table
-        Elements per cell that have been counted already, whole numbers of shape ``[wire.FINER_CELLS]``; none by default.
+        Elements per cell that have been counted already, integers of shape ``[wire.FINER_CELLS]``; none by default.
     """
 
     def __init__(self, minimum: float, maximum: float, table: npt.NDArray[np.integer] | None = None) -> None:
