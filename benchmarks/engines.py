@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from benchmarks.bench import Bench
     from benchmarks.goals import Goal, Row
+    from quantwidget.sketches.counts import CellCounts
     from quantwidget.tensor import TensorRef
 
 THREADS = 2
@@ -47,14 +48,14 @@ def int8_counts(goal: Goal, bench: Bench) -> Row:
     return _counts(goal, bench, np.clip(np.rint(bench.normal * SPREAD), limits.min, limits.max).astype(np.int8))
 
 
-def numba_sketch(goal: Goal, bench: Bench) -> Row:
-    """Sketch float32 with numba, against np.histogram."""
-    return _sketch(goal, bench, "numba")
+def numba_histogram(goal: Goal, bench: Bench) -> Row:
+    """Count float32 with numba, against np.histogram."""
+    return _histogram(goal, bench, "numba", THREADS)
 
 
-def numpy_sketch(goal: Goal, bench: Bench) -> Row:
-    """Sketch float32 with NumPy, against np.histogram."""
-    return _sketch(goal, bench, "numpy")
+def numpy_histogram(goal: Goal, bench: Bench) -> Row:
+    """Count float32 with NumPy, against np.histogram."""
+    return _histogram(goal, bench, "numpy", 1)
 
 
 def in_memory(array: npt.NDArray[Any]) -> TensorRef:
@@ -82,21 +83,23 @@ def engine(name: str) -> Iterator[None]:
             os.environ["QUANTWIDGET_ENGINE"] = before
 
 
-def _counts(goal: Goal, bench: Bench, array: npt.NDArray[Any]) -> Row:
-    halves = np.split(array, THREADS)
-    words = [half.view(np.uint64) for half in halves]
-    with ThreadPoolExecutor(THREADS) as pool, engine("numba"):
+def counts_in_place(array: npt.NDArray[Any], pool: ThreadPoolExecutor, threads: int) -> CellCounts:
+    """Count in the grid that suits the type, without statistics."""
+    whole, *others = pool.map(_counted, np.split(array, threads))
+    for other in others:
+        whole.merge(other)
+    return whole
 
-        def count() -> list[Any]:
-            return list(pool.map(_counted, halves))
+
+def _counts(goal: Goal, bench: Bench, array: npt.NDArray[Any]) -> Row:
+    words = [half.view(np.uint64) for half in np.split(array, THREADS)]
+    with ThreadPoolExecutor(THREADS) as pool, engine("numba"):
 
         def read() -> None:
             list(pool.map(np.bitwise_or.reduce, words))
 
-        whole, other = count()
-        whole.merge(other)
-        cells = whole.cells(in_memory(array).stats())
-        agree(f"elements counted by {goal.name}", cells.counts.sum(), array.size)
+        count = partial(counts_in_place, array, pool, THREADS)
+        agree(f"elements counted by {goal.name}", _elements(count(), array), array.size)
         ours, theirs = in_turn(bench.sizes.rounds, count, read)
     bench.beside.setdefault("gigabytes_per_second", {})[goal.name] = {
         "ours": array.nbytes / ours / 1e6,
@@ -105,19 +108,20 @@ def _counts(goal: Goal, bench: Bench, array: npt.NDArray[Any]) -> Row:
     return goal.row(ours, theirs, bench.sizes.rounds)
 
 
-def _counted(half: npt.NDArray[Any]) -> Any:  # noqa: ANN401 - counts of any grid
-    counts = counts_for(DTYPES[half.dtype.name], half.size)
-    counts.update(half)
-    return counts
-
-
-def _sketch(goal: Goal, bench: Bench, name: str) -> Row:
-    tensor = in_memory(bench.normal)
-    with engine(name):
-        statistics = tensor.sketch(fine=False).statistics
-        agree("smallest element", statistics.minimum, float(bench.normal.min()))
-        agree("mean", statistics.mean, float(bench.normal.mean(dtype=np.float64)), 1e-9)
-        ours, theirs = in_turn(
-            bench.sizes.rounds, partial(tensor.sketch, fine=False), partial(histogram_in_place, bench.normal)
-        )
+def _histogram(goal: Goal, bench: Bench, name: str, threads: int) -> Row:
+    array = bench.normal
+    with ThreadPoolExecutor(threads) as pool, engine(name):
+        count = partial(counts_in_place, array, pool, threads)
+        agree(f"elements counted by {goal.name}", _elements(count(), array), array.size)
+        ours, theirs = in_turn(bench.sizes.rounds, count, partial(histogram_in_place, array))
     return goal.row(ours, theirs, bench.sizes.rounds)
+
+
+def _elements(counts: CellCounts, array: npt.NDArray[Any]) -> float:
+    return float(counts.cells(in_memory(array).stats()).counts.sum())
+
+
+def _counted(part: npt.NDArray[Any]) -> CellCounts:
+    counts = counts_for(DTYPES[part.dtype.name], part.size)
+    counts.update(part)
+    return counts

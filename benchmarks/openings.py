@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -66,5 +67,6 @@ def memory(goal: Goal, bench: Bench) -> Row:
 
 
 def _opening(goal: Goal, bench: Bench, path: Path, load: Callable[[Path], object]) -> Row:
+    os.sync()  # what was written just now must not be on its way to the disk any more
     ours, theirs = in_turn(bench.sizes.rounds, partial(qw.open_model, path), partial(load, path))
     return goal.row(ours, theirs, bench.sizes.rounds)

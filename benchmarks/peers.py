@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from benchmarks.engines import BINS, THREADS, engine, histogram_in_place, in_memory
+from benchmarks.engines import BINS, THREADS, counts_in_place, engine, histogram_in_place, in_memory
 from benchmarks.harness import in_turn
 
 if TYPE_CHECKING:
@@ -44,6 +44,11 @@ def counted(bench: Bench) -> dict[str, Any]:
 def _ours(name: str, array: Array) -> object:
     with engine(name):
         return in_memory(array).sketch(fine=False)
+
+
+def _counts(name: str, threads: int, array: Array) -> object:
+    with engine(name), ThreadPoolExecutor(threads) as pool:
+        return counts_in_place(array, pool, threads)
 
 
 def _written(array: Array) -> object:
@@ -80,7 +85,9 @@ def _lovely(array: Array) -> str:
 
 PEERS: dict[str, tuple[str, Callable[[Array], object]]] = {
     "quantwidget with numba: statistics and counts, two threads": ("numba", partial(_ours, "numba")),
-    "quantwidget with NumPy: statistics and counts, two threads": ("numpy", partial(_ours, "numpy")),
+    "quantwidget with numba: counts, two threads": ("numba", partial(_counts, "numba", THREADS)),
+    "quantwidget with NumPy: statistics and counts": ("numpy", partial(_ours, "numpy")),
+    "quantwidget with NumPy: counts": ("numpy", partial(_counts, "numpy", 1)),
     "`np.histogram`, range known": ("numpy", histogram_in_place),
     "flatten, cast to float64, `np.histogram`": ("numpy", _written),
     "`torch.histc`, torch's threads": ("torch", _torch),

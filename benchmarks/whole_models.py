@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from functools import partial
 from typing import TYPE_CHECKING
@@ -102,9 +103,11 @@ def _processes(bench: Bench) -> dict[str, list[Usage]]:
         "theirs": partial(run, "load_all"),
     }
     rounds: dict[str, list[Usage]] = {side: [] for side in sides}
+    path = bench.safetensors
+    os.sync()  # what was written just now must not be on its way to the disk any more
     for place in range(bench.sizes.rounds + 1):
         for side, call in sides.items():
-            usage = call(bench.safetensors)
+            usage = call(path)
             agree("elements counted", usage.said["elements"], bench.sizes.tensors * model_files.SIDE**2)
             if place > 0:
                 rounds[side].append(usage)

@@ -222,6 +222,9 @@ class Storage:
 
         For C order this is `regions` of the shape; a transposed view is cut along the dimension that is stored slowest.
         """
+        if 0 < self.size <= limit:
+            yield tuple(slice(0, length) for length in self.shape)
+            return
         strides = self.strides if self.strides is not None else c_strides(self.shape)
         order = sorted(range(len(self.shape)), key=lambda axis: -abs(strides[axis]))
         places = sorted(range(len(order)), key=order.__getitem__)

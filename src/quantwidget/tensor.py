@@ -195,8 +195,9 @@ class TensorRef(TensorRecord):
         if threads is None:
             threads = thread_count() if self.size >= PARALLEL_ELEMENTS and engine() == "numba" else 1
         groups = (partial(self._group_into, number, empty) for number in range(self.group_count))
-        summary = empty()
-        for part in in_order(groups, threads):
+        parts = in_order(groups, threads)
+        summary = next(parts, None) or empty()
+        for part in parts:
             summary.merge(part)
         return summary
 

@@ -216,3 +216,13 @@ def test_importing_the_package_and_sketching_a_little_does_not_import_numba():
         "sys.exit('numba' in sys.modules)",
     ]
     assert subprocess.run([sys.executable, "-c", "\n".join(lines)], check=False).returncode == 0
+
+
+@pytest.mark.usefixtures("chosen")
+@pytest.mark.parametrize("rest", [1, 5, LANES - 1, LANES])
+def test_the_last_few_elements_are_counted_too(rest):
+    array = np.random.default_rng(rest).standard_normal(key_counts.PIECE + rest).astype(np.float32)
+    sketch = Sketch(value_dtype=DTYPES["float32"], size=1 << 30)
+    sketch.update(array)
+    assert sketch.values.cells().counts.sum() == sketch.statistics.count == array.size
+    assert sketch.statistics.mean == pytest.approx(array.mean(dtype=np.float64), rel=1e-9)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantwidget import wire
-from quantwidget.sketches.kernels import PLAIN, KeyCounts, is_plain, kernels_for
+from quantwidget.sketches.kernels import LANES, PLAIN, KeyCounts, is_plain, kernels_for
 from quantwidget.sketches.pieces import as_numbers, pieces
 
 PIECE = 1 << 19
@@ -145,7 +145,8 @@ class Moments:
         """
         for piece in pieces(chunk, PIECE):
             numbers = as_numbers(piece)
-            if _is_wide_integer(numbers) or not self._take_summed(numbers, keys):
+            is_summed = keys is not None or (numbers.size >= LANES and not _is_wide_integer(numbers))
+            if not (is_summed and self._take_summed(numbers, keys)):
                 self._update(numbers, None)
 
     def update_counted(self, values: npt.NDArray[np.float64], counts: npt.NDArray[np.float64]) -> None:
@@ -182,11 +183,12 @@ class Moments:
     def _take_summed(self, numbers: npt.NDArray[np.generic], keys: KeyCounts | None) -> bool:
         """Take in numbers in one pass where that is exact enough; false, with nothing taken, where it is not.
 
-        The squares of the distances from a shift tell the deviation well while the shift is near the mean: so it is the
-        mean of all numbers before, and where that is too far off, the mean that has just been found.
+        The squares of the distances from a shift tell the deviation well while the shift is near the mean. Most
+        tensors lie around zero; so it is zero or, where the mean of all numbers before is far from that, this mean.
+        Where that is too far off, it is the mean that has just been found.
         """
         shift = self.mean or 0.0
-        if abs(shift) > PLAIN:
+        if abs(shift) > PLAIN or abs(shift) <= (self.std or 0.0):
             shift = 0.0
         kernels = kernels_for(numbers.size if numbers.dtype == np.float32 else 0)
         tables = None if keys is None else keys.tables_for(numbers.size)

@@ -46,8 +46,12 @@ class PointCounts:
         """Count every finite element; see `CellCounts.update`."""
         numbers = as_numbers(np.ascontiguousarray(chunk).reshape(-1))
         # Adding zero turns negative zero into zero.
-        finite = numbers[np.isfinite(numbers)].astype(np.float64) + 0.0
-        self._add(*np.unique(finite, return_counts=True))
+        ordered = numbers[np.isfinite(numbers)].astype(np.float64) + 0.0
+        ordered.sort()
+        # As np.unique, which takes three times as long for a few numbers.
+        if ordered.size:
+            borders = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1, [ordered.size]])
+            self._add(ordered[borders[:-1]], borders[1:] - borders[:-1])
 
     def merge(self, other: PointCounts) -> None:
         """Add other counts; see `CellCounts.merge`."""
@@ -67,6 +71,9 @@ class PointCounts:
         return wire.Counts(grid="points", bits=0, first=0, keys=keys, counts=payload.add_counts(self.counts))
 
     def _add(self, values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]) -> None:
+        if not self.values.size:
+            self.values, self.counts = values, counts
+            return
         self.values, places = np.unique(np.concatenate([self.values, values]), return_inverse=True)
         both = np.concatenate([self.counts, counts])
         self.counts = np.bincount(places, weights=both, minlength=self.values.size).astype(np.int64)

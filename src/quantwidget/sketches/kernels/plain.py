@@ -94,7 +94,8 @@ def lane_sums(
         buffer = _buffer(LANES + block.size)
         distances = buffer[LANES:]
         np.copyto(distances, block)
-        distances -= shift
+        if shift:
+            distances -= shift
         _add_up(buffer, sums[0])
         distances *= distances
         _add_up(buffer, sums[1])
