@@ -14,6 +14,10 @@ export type Space = "codes" | "values";
 
 export type Grid = "integer" | "float16" | "bfloat16" | "float32" | "float64" | "points" | "linear";
 
+export type NumberFormat = "integer" | "float8_e4m3fn" | "float8_e5m2" | "float4_e2m1fn" | "nf4";
+
+export type RangeRule = "min_max" | "percentile" | "mse" | "manual";
+
 export type ErrorCode = "malformed" | "unknown_op" | "wrong_protocol" | "failed";
 
 /** An array inside the payload: `length` elements of `type` from byte `offset` on. */
@@ -153,6 +157,32 @@ export interface Manifest {
 export interface SketchPack {
   revision: number;
   sketches: SketchEntry[];
+}
+
+/**
+ * A quantizer that somebody thinks of: what it would do is shown, nothing is written.
+ *
+ * `bits` is 2 to 8 for `integer` and that of the format otherwise. `symmetric` sets the zero point so that 0 lies
+ * in the middle of the codes (0 for signed ones, which symmetric ones are); otherwise codes are unsigned and the zero
+ * point follows the range. `narrow_range` leaves the lowest code unused. `axis` belongs to `per_axis` and
+ * `per_block`, `group_size` to `per_block`: neighbours along the axis that share a scale. `low` and `high`
+ * are the clip range of the rule `manual`; `scale` and `zero_point`, where they are given, go before any range.
+ * `percentile` is the share of elements, in percent, that the rule `percentile` keeps within the range.
+ */
+export interface WhatIf {
+  number_format: NumberFormat;
+  bits: number;
+  symmetric: boolean;
+  narrow_range: boolean;
+  granularity: "per_tensor" | "per_axis" | "per_block";
+  axis: number | null;
+  group_size: number | null;
+  range_rule: RangeRule;
+  percentile: number | null;
+  low: number | null;
+  high: number | null;
+  scale: number | null;
+  zero_point: number | null;
 }
 
 /** Asks whether a kernel listens. */

@@ -23,6 +23,8 @@ Op = Literal["hello", "scan", "count_range", "cancel"]
 ElementType = Literal["u2", "u4", "f8"]
 Space = Literal["codes", "values"]
 Grid = Literal["integer", "float16", "bfloat16", "float32", "float64", "points", "linear"]
+NumberFormat = Literal["integer", "float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "nf4"]
+RangeRule = Literal["min_max", "percentile", "mse", "manual"]
 ErrorCode = Literal["malformed", "unknown_op", "wrong_protocol", "failed"]
 
 
@@ -182,6 +184,33 @@ class SketchPack:
 
     revision: int
     sketches: list[SketchEntry]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WhatIf:
+    """A quantizer that somebody thinks of: what it would do is shown, nothing is written.
+
+    ``bits`` is 2 to 8 for ``integer`` and that of the format otherwise. ``symmetric`` sets the zero point so that 0 lies
+    in the middle of the codes (0 for signed ones, which symmetric ones are); otherwise codes are unsigned and the zero
+    point follows the range. ``narrow_range`` leaves the lowest code unused. ``axis`` belongs to ``per_axis`` and
+    ``per_block``, ``group_size`` to ``per_block``: neighbours along the axis that share a scale. ``low`` and ``high``
+    are the clip range of the rule ``manual``; ``scale`` and ``zero_point``, where they are given, go before any range.
+    ``percentile`` is the share of elements, in percent, that the rule ``percentile`` keeps within the range.
+    """
+
+    number_format: NumberFormat
+    bits: int
+    symmetric: bool
+    narrow_range: bool
+    granularity: Literal["per_tensor", "per_axis", "per_block"]
+    axis: int | None
+    group_size: int | None
+    range_rule: RangeRule
+    percentile: float | None
+    low: float | None
+    high: float | None
+    scale: float | None
+    zero_point: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
