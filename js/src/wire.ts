@@ -6,7 +6,7 @@ export const MAX_REQUEST_BYTES = 65536;
 
 export const FINER_CELLS = 51200;
 
-export type Op = "hello" | "scan" | "count_range" | "cancel";
+export type Op = "hello" | "scan" | "count_range" | "channels" | "cancel";
 
 export type ElementType = "u2" | "u4" | "f8";
 
@@ -162,9 +162,8 @@ export interface SketchPack {
 /**
  * A quantizer that somebody thinks of: what it would do is shown, nothing is written.
  *
- * `bits` is 2 to 8 for `integer` and that of the format otherwise. `symmetric` sets the zero point so that 0 lies
- * in the middle of the codes (0 for signed ones, which symmetric ones are); otherwise codes are unsigned and the zero
- * point follows the range. `narrow_range` leaves the lowest code unused. `axis` belongs to `per_axis` and
+ * `bits` is 2 to 8 for `integer` and that of the format otherwise. `symmetric` means signed codes and the zero
+ * point 0; otherwise codes are unsigned and the zero point follows the range. `narrow_range` leaves the lowest code unused. `axis` belongs to `per_axis` and
  * `per_block`, `group_size` to `per_block`: neighbours along the axis that share a scale. `low` and `high`
  * are the clip range of the rule `manual`; `scale` and `zero_point`, where they are given, go before any range.
  * `percentile` is the share of elements, in percent, that the rule `percentile` keeps within the range.
@@ -216,6 +215,16 @@ export interface CountRangeRequest {
   high: number;
 }
 
+/** Look at each channel or block of a tensor; without an axis at those that share a scale. */
+export interface ChannelsRequest {
+  id: number;
+  protocol: number;
+  op: "channels";
+  tensor: number;
+  axis: number | null;
+  space: Space;
+}
+
 /** Forget what is half done. */
 export interface CancelRequest {
   id: number;
@@ -257,6 +266,42 @@ export interface CountRangeReply {
   complete: boolean;
   count: number;
   elements_done: number;
+}
+
+/** The channels, once all elements have been looked at; until then ask again for the same. */
+export interface ChannelsReply {
+  id: number;
+  protocol: number;
+  op: "channels";
+  elements_done: number;
+  channels: ChannelRows | null;
+}
+
+/**
+ * One row for each channel or block, or for `folded` neighbouring ones where there are too many to send.
+ *
+ * The arrays have one element per row; minimum, maximum, mean and std are NaN where a row has no finite element.
+ * `scale` and `zero_point` are there where the scheme has one for each channel and none is folded. `counts`
+ * holds `bins` counts for each row, row by row: bin i begins at `first_edge + i * bin_width` and takes in its left
+ * edge; no bins where there are too many channels. `axis` is None for blocks.
+ */
+export interface ChannelRows {
+  axis: number | null;
+  block_shape: number[];
+  channels: number;
+  folded: number;
+  count: Span;
+  minimum: Span;
+  maximum: Span;
+  mean: Span;
+  std: Span;
+  scale: Span | null;
+  zero_point: Span | null;
+  bins: number;
+  first_edge: number;
+  bin_width: number;
+  counts: Span;
+  note: string;
 }
 
 /** Nothing is half done any more. */

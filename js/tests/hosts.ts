@@ -209,6 +209,9 @@ export function kernelFor(tensors: readonly TensorSpec[], options: KernelOptions
     count_range: (request) => ({
       reply: { op: "count_range", complete: true, count: countRange(request), elements_done: 0 },
     }),
+    channels: () => ({
+      reply: { op: "error", code: "failed", message: "this kernel knows no channels" },
+    }),
     cancel: () => ({ reply: { op: "cancel" } }),
   };
   return (request) => answers[request.op](request);

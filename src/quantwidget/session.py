@@ -7,11 +7,12 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeGuard, get_args
+from typing import TYPE_CHECKING, Any, TypeGuard, cast, get_args
 
 import numpy as np
 
 from quantwidget import wire
+from quantwidget.channel_rows import rows_of
 from quantwidget.sketches import Payload
 from quantwidget.sketching import Job, Sketching
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from quantwidget.scanning import Kept
     from quantwidget.sketches import Sketch
     from quantwidget.storage import Elements
-    from quantwidget.tensor import Chunk
+    from quantwidget.tensor import ChannelPass, Chunk
 
 PIECE_SECONDS = 0.1
 """How long one request may keep the kernel."""
@@ -35,6 +36,9 @@ PARAMETER_PIECE = 1 << 16
 
 REMEMBERED_COUNTS = 64
 """Half-done and finished range counts that are kept."""
+
+REMEMBERED_CHANNELS = 2
+"""Tensors whose channels are half done or finished and kept."""
 
 
 class RequestError(Exception):
@@ -61,6 +65,12 @@ class _CountInWork:
     count: int = 0
     elements: int = 0
     complete: bool = False
+
+
+@dataclass
+class _ChannelsInWork:
+    work: ChannelPass
+    merged: int = 0
 
 
 class Session:
@@ -103,10 +113,12 @@ class Session:
         self._lock = threading.Lock()
         self._sketching = Sketching(self._tensors, clock=clock, threads=threads, kept=kept)
         self._counts: OrderedDict[tuple[int, str, float, float], _CountInWork] = OrderedDict()
+        self._channels: OrderedDict[tuple[int, int | None, str], _ChannelsInWork] = OrderedDict()
         self._answers: Mapping[str, Callable[[Mapping[str, Any]], tuple[Any, bytes]]] = {
             "hello": self._hello,
             "scan": self._answer_scan,
             "count_range": self._answer_count,
+            "channels": self._answer_channels,
             "cancel": self._cancel,
         }
 
@@ -202,12 +214,9 @@ class Session:
         return reply, payload.tobytes()
 
     def _answer_count(self, body: Mapping[str, Any]) -> tuple[wire.CountRangeReply, bytes]:
-        number, space = self._number(body.get("tensor")), body.get("space")
+        number, space = self._number(body.get("tensor")), _space(body)
         low, high = _finite(body, "low"), _finite(body, "high")
-        if space not in {"codes", "values"}:
-            message = "space is neither 'codes' nor 'values'"
-            raise RequestError(message)
-        key = (number, str(space), low, high)
+        key = (number, space, low, high)
         job = self._counts.pop(key, None) or _CountInWork(self._tensors[number].chunks())
         self._count(job, key)
         self._counts[key] = job
@@ -239,9 +248,38 @@ class Session:
             job.count += int(np.count_nonzero((wide >= low) & (wide <= high)))
             job.elements += numbers.size
 
+    def _answer_channels(self, body: Mapping[str, Any]) -> tuple[wire.ChannelsReply, bytes]:
+        number, axis, space = self._number(body.get("tensor")), body.get("axis"), _space(body)
+        if axis is not None and not _is_count(axis):
+            message = "axis is neither null nor a number from 0 on"
+            raise RequestError(message)
+        key = (number, axis, space)
+        tensor = self._tensors[number]
+        job = self._channels.pop(key, None) or _ChannelsInWork(tensor.channel_pass(axis, space=space, histogram=True))
+        deadline = self._clock() + PIECE_SECONDS
+        while job.merged < job.work.groups:
+            job.work.merge(job.work.gather(job.merged))
+            job.merged += 1
+            if self._clock() > deadline:
+                break
+        self._channels[key] = job
+        while len(self._channels) > REMEMBERED_CHANNELS:
+            self._channels.popitem(last=False)
+        payload, is_complete = Payload(), job.merged == job.work.groups
+        quant = tensor.quant if tensor.is_quantized else None
+        reply = wire.ChannelsReply(
+            id=body["id"],
+            protocol=wire.PROTOCOL,
+            op="channels",
+            elements_done=tensor.size if is_complete else tensor.size * job.merged // job.work.groups,
+            channels=rows_of(job.work.statistics(), quant, payload) if is_complete else None,
+        )
+        return reply, payload.tobytes()
+
     def _cancel(self, body: Mapping[str, Any]) -> tuple[wire.CancelReply, bytes]:
         self._sketching.cancel()
         self._counts.clear()
+        self._channels.clear()
         return wire.CancelReply(id=body["id"], protocol=wire.PROTOCOL, op="cancel"), b""
 
     def _number(self, item: object) -> int:
@@ -319,6 +357,14 @@ def _finite(body: Mapping[str, Any], field: str) -> float:
         message = f"{field} is not a finite number"
         raise RequestError(message)
     return float(item)
+
+
+def _space(body: Mapping[str, Any]) -> wire.Space:
+    space = body.get("space")
+    if space not in get_args(wire.Space):
+        message = "space is neither 'codes' nor 'values'"
+        raise RequestError(message)
+    return cast("wire.Space", space)
 
 
 def _is_count(item: object) -> TypeGuard[int]:

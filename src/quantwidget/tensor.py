@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from quantwidget.storage import Region
     from quantwidget.wire import Space, Statistics
 
-    _Piece = tuple[Region, npt.NDArray[np.generic], npt.NDArray[np.generic] | None]
 
 PIECE = 1 << 19
 """Elements that are decoded at a time."""
@@ -75,6 +74,14 @@ class Summary(Protocol):
 
 
 AnySummary = TypeVar("AnySummary", bound=Summary)
+
+
+class Piece(NamedTuple):
+    """The values and codes of a region, of its shape; ``codes`` is None for plain values."""
+
+    region: Region
+    values: npt.NDArray[np.generic]
+    codes: npt.NDArray[np.generic] | None
 
 
 class Chunk(NamedTuple):
@@ -132,7 +139,7 @@ class TensorRef(TensorRecord):
         """
         self._scheme()
         result = np.empty(self.shape, self._values_dtype())
-        for region, values, _ in self._pieces(PIECE):
+        for region, values, _ in self.pieces(PIECE):
             result[region] = values
         return result
 
@@ -314,36 +321,35 @@ class TensorRef(TensorRecord):
         NotDecodedError
             There are no numbers with an order: codes of a tensor of plain values, or complex numbers.
         """
+        if threads is None:
+            threads = thread_count() if self.size >= PARALLEL_ELEMENTS else 1
+        work = self.channel_pass(axis, space=space, histogram=histogram)
+        for part in in_order((partial(work.gather, number) for number in range(work.groups)), threads):
+            work.merge(part)
+        statistics, partition = work.statistics(), work.partition
+        if not len(percentages):
+            return statistics
+        found = percentiles_of(partial(self.read, space=space), partition, percentages, threads=threads)
+        return replace(statistics, percentiles=found.reshape(len(percentages), *statistics.count.shape))
+
+    def channel_pass(self, axis: int | None = None, *, space: Space = "values", histogram: bool = False) -> ChannelPass:
+        """Return the work that `channels` does, for whoever does it piece by piece; see there."""
         self._check_ordered()
         if space == "codes" and not self.is_quantized:
             message = f"{self.name} holds plain values, not codes"
             raise NotDecodedError(message)
-        if threads is None:
-            threads = thread_count() if self.size >= PARALLEL_ELEMENTS else 1
-        partition = self._partition(axis)
-        summary = ChannelSummary(partition, histogram=histogram)
-        kernels = channel_kernels_for(self.size)
-
-        def gather(number: int) -> ChannelPart:
-            part = summary.empty_part()
-            for region, values, codes in self._pieces(PIECE, number * GROUP, (number + 1) * GROUP):
-                part.update(region, codes if space == "codes" and codes is not None else values, kernels)
-            return part
-
-        for part in in_order((partial(gather, number) for number in range(self.group_count)), threads):
-            summary.merge(part)
-        statistics = summary.statistics()
-        if not len(percentages):
-            return statistics
-        found = percentiles_of(partial(self._read, space), partition, percentages, threads=threads)
-        return replace(statistics, percentiles=found.reshape(len(percentages), *statistics.count.shape))
-
-    def _partition(self, axis: int | None) -> Partition:
         if axis is None and self.quant is not None:
-            return Partition.of(self.quant)
-        return Partition.along(self.shape, axis or 0)
+            return ChannelPass(self, space, Partition.of(self.quant), histogram=histogram)
+        return ChannelPass(self, space, Partition.along(self.shape, axis or 0), histogram=histogram)
 
-    def _read(self, space: Space, region: Region) -> npt.NDArray[np.generic]:
+    def read(self, region: Region, space: Space = "values") -> npt.NDArray[np.generic]:
+        """Decode one region: a slice with a start and a stop for each dimension.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape: the lengths of the region's slices; ``[1]`` for a scalar.
+        """
         scheme, place = self._scheme(), region if self.shape else ()
         codes = scheme.codes(self, place)
         numbers = codes if space == "codes" and codes is not None else scheme.values(self, place, codes)
@@ -353,14 +359,15 @@ class TensorRef(TensorRecord):
         return self.group(number, empty())
 
     def _chunks(self, elements: int, first: int, end: int | None) -> Iterator[Chunk]:
-        for _, values, codes in self._pieces(elements, first, end):
+        for _, values, codes in self.pieces(elements, first, end):
             yield Chunk(values.reshape(-1), None if codes is None else codes.reshape(-1))
 
-    def _pieces(self, elements: int, first: int = 0, end: int | None = None) -> Iterator[_Piece]:
+    def pieces(self, elements: int = PIECE, first: int = 0, end: int | None = None) -> Iterator[Piece]:
+        """Decode as `chunks` does, the pieces of number ``first`` to ``end`` - 1, and say where each lies."""
         scheme = self._scheme()
         for region in self._regions(elements, first, end):
             codes = scheme.codes(self, region)
-            yield region, scheme.values(self, region, codes), codes
+            yield Piece(region, scheme.values(self, region, codes), codes)
 
     def _regions(self, elements: int, first: int = 0, end: int | None = None) -> Iterator[Region]:
         if self.storage is not None:
@@ -388,3 +395,36 @@ class TensorRef(TensorRecord):
 
     def _values_dtype(self) -> np.dtype[np.generic]:
         return np.dtype(np.float32) if self.is_quantized else DTYPES[self.dtype].held_as
+
+
+class ChannelPass:
+    """One pass over the channels of a tensor, group by group; groups are merged in their order.
+
+    Attributes
+    ----------
+    groups
+        How many there are.
+    partition
+        The channels.
+    """
+
+    def __init__(self, tensor: TensorRef, space: Space, partition: Partition, *, histogram: bool) -> None:
+        self.groups, self.partition = tensor.group_count, partition
+        self._tensor, self._space = tensor, space
+        self._summary = ChannelSummary(partition, histogram=histogram)
+        self._kernels = channel_kernels_for(tensor.size)
+
+    def gather(self, number: int) -> ChannelPart:
+        """Look at one group."""
+        part = self._summary.empty_part()
+        for region, values, codes in self._tensor.pieces(PIECE, number * GROUP, (number + 1) * GROUP):
+            part.update(region, codes if self._space == "codes" and codes is not None else values, self._kernels)
+        return part
+
+    def merge(self, part: ChannelPart) -> None:
+        """Take in the next group."""
+        self._summary.merge(part)
+
+    def statistics(self) -> ChannelStatistics:
+        """Return the statistics of what has been merged."""
+        return self._summary.statistics()

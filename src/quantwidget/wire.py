@@ -19,7 +19,7 @@ MAX_REQUEST_BYTES = 65_536
 FINER_CELLS = 51_200
 """Equal cells of the grid ``linear``: 200 · 2⁸, so that the edges of 25, 50, 100, 200, … bins are edges of cells."""
 
-Op = Literal["hello", "scan", "count_range", "cancel"]
+Op = Literal["hello", "scan", "count_range", "channels", "cancel"]
 ElementType = Literal["u2", "u4", "f8"]
 Space = Literal["codes", "values"]
 Grid = Literal["integer", "float16", "bfloat16", "float32", "float64", "points", "linear"]
@@ -190,9 +190,8 @@ class SketchPack:
 class WhatIf:
     """A quantizer that somebody thinks of: what it would do is shown, nothing is written.
 
-    ``bits`` is 2 to 8 for ``integer`` and that of the format otherwise. ``symmetric`` sets the zero point so that 0 lies
-    in the middle of the codes (0 for signed ones, which symmetric ones are); otherwise codes are unsigned and the zero
-    point follows the range. ``narrow_range`` leaves the lowest code unused. ``axis`` belongs to ``per_axis`` and
+    ``bits`` is 2 to 8 for ``integer`` and that of the format otherwise. ``symmetric`` means signed codes and the zero
+    point 0; otherwise codes are unsigned and the zero point follows the range. ``narrow_range`` leaves the lowest code unused. ``axis`` belongs to ``per_axis`` and
     ``per_block``, ``group_size`` to ``per_block``: neighbours along the axis that share a scale. ``low`` and ``high``
     are the clip range of the rule ``manual``; ``scale`` and ``zero_point``, where they are given, go before any range.
     ``percentile`` is the share of elements, in percent, that the rule ``percentile`` keeps within the range.
@@ -250,6 +249,18 @@ class CountRangeRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChannelsRequest:
+    """Look at each channel or block of a tensor; without an axis at those that share a scale."""
+
+    id: int
+    protocol: int
+    op: Literal["channels"]
+    tensor: int
+    axis: int | None
+    space: Space
+
+
+@dataclass(frozen=True, kw_only=True)
 class CancelRequest:
     """Forget what is half done."""
 
@@ -300,6 +311,45 @@ class CountRangeReply:
     complete: bool
     count: int
     elements_done: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelsReply:
+    """The channels, once all elements have been looked at; until then ask again for the same."""
+
+    id: int
+    protocol: int
+    op: Literal["channels"]
+    elements_done: int
+    channels: ChannelRows | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelRows:
+    """One row for each channel or block, or for ``folded`` neighbouring ones where there are too many to send.
+
+    The arrays have one element per row; minimum, maximum, mean and std are NaN where a row has no finite element.
+    ``scale`` and ``zero_point`` are there where the scheme has one for each channel and none is folded. ``counts``
+    holds ``bins`` counts for each row, row by row: bin i begins at ``first_edge + i * bin_width`` and takes in its left
+    edge; no bins where there are too many channels. ``axis`` is None for blocks.
+    """
+
+    axis: int | None
+    block_shape: list[int]
+    channels: int
+    folded: int
+    count: Span
+    minimum: Span
+    maximum: Span
+    mean: Span
+    std: Span
+    scale: Span | None
+    zero_point: Span | None
+    bins: int
+    first_edge: float
+    bin_width: float
+    counts: Span
+    note: str
 
 
 @dataclass(frozen=True, kw_only=True)
