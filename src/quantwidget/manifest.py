@@ -39,7 +39,7 @@ def manifest_of(index: TensorIndex, *, version: str, revision: int) -> wire.Mani
         columns.storage_dtype.append(tensor.storage_dtype)
         columns.parameters.append(tensor.size)
         columns.nbytes.append(tensor.nbytes)
-        columns.bits_per_weight.append(_bits_per_weight(tensor))
+        columns.bits_per_weight.append(bits_per_weight(tensor))
         columns.scheme.append(-1 if tensor.quant is None else _number(schemes, scheme_entry(tensor, tensor.quant)))
         columns.alias_of.append(places.get(tensor.alias_of, -1) if tensor.alias_of is not None else -1)
         columns.readable.append(tensor.is_readable)
@@ -86,7 +86,7 @@ def _granularity(quant: QuantScheme) -> str:
     return "per tensor" if quant.granularity == "per_tensor" else f"per block of {math.prod(quant.block_shape)}"
 
 
-def _bits_per_weight(tensor: TensorRef) -> float | None:
+def bits_per_weight(tensor: TensorRef) -> float | None:
     if tensor.quant is None or not tensor.is_quantized or not tensor.is_readable:
         return None
     return round(tensor.quant.bits_per_weight, BITS_DIGITS)

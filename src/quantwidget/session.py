@@ -127,6 +127,12 @@ class Session:
         """True when every tensor that is no alias has been sketched or has failed."""
         return len(self._sketching.sketches.keys() | self._sketching.failed.keys()) == self._readings
 
+    @property
+    def sketches(self) -> dict[str, Sketch]:
+        """The sketches made so far, by name of the tensor."""
+        with self._lock:
+            return {self._tensors[number].name: sketch for number, sketch in self._sketching.sketches.items()}
+
     def answer(self, request: object) -> tuple[dict[str, Any], bytes]:
         """Answer one request of the page; never raises.
 

@@ -16,6 +16,7 @@ from quantwidget.export import fallback_html, page_html, static_file
 from quantwidget.manifest import manifest_of
 from quantwidget.opening import load_tensor_index
 from quantwidget.session import Session
+from quantwidget.table import columns_of, data_frame
 
 if TYPE_CHECKING:
     import os
@@ -121,6 +122,26 @@ class QuantWidget(anywidget.AnyWidget):
             message = f"no tensor is called {name!r}"
             raise KeyError(message)
         self.selected = name
+
+    def table(self, backend: str | None = None) -> Any:  # noqa: ANN401 - of somebody else
+        """Return a data frame with one row per tensor: what the file says of it, and figures of its distribution.
+
+        Reads every tensor that has not been read yet.
+
+        Parameters
+        ----------
+        backend
+            ``"pandas"``, ``"polars"`` or ``"pyarrow"``; the first of these that is installed by default.
+
+        Raises
+        ------
+        ImportError
+            None of them is installed, or narwhals is not: ``pip install 'quantwidget[table]' pandas``.
+        ValueError
+            The backend is none of them.
+        """
+        self._session.scan_for(float("inf"))
+        return data_frame(columns_of(self._index, self._session.sketches), backend)
 
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Write one HTML file that opens from disk, without a kernel and without a network.
