@@ -100,3 +100,18 @@ def test_indexes_are_compared_without_reading():
     assert one != two
     assert one == one  # noqa: PLR0124
     assert len({one, two}) == 2
+
+
+def test_lint_scans_and_tells_what_it_finds():
+    index = model(plain("a.weight", np.zeros((40, 50), np.float32)), plain("b.weight", np.ones((40, 50), np.float32)))
+    done = []
+    (found,) = (
+        finding
+        for finding in index.lint(["a.weight"], on_progress=lambda *bytes_: done.append(bytes_))
+        if finding.tensor
+    )
+    assert (found.rule, found.tensor) == ("all_zero", "a.weight")
+    assert done[-1] == (8000, 8000)
+    assert {finding.tensor for finding in index.lint()} >= {"a.weight", "b.weight"}
+    with pytest.raises(KeyError):
+        index.lint(["missing"])

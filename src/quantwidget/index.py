@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from quantwidget.cache import SketchCache
+    from quantwidget.lint import Finding
     from quantwidget.record import ModelRecord
     from quantwidget.sources import ModelFile
 
@@ -180,6 +181,37 @@ class TensorIndex(Mapping[str, Any]):
         if scan.stopped:
             warnings.warn(f"the scan is partial: {scan.stopped}", UserWarning, stacklevel=2)
         return scan
+
+    def lint(
+        self,
+        names: Iterable[str] | None = None,
+        *,
+        executor: Executor | None = None,
+        cache: bool | str | os.PathLike[str] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> list[Finding]:
+        """Say in plain sentences what is wrong or wasteful, the worst first; see ``docs/lint.md``.
+
+        Scans first, and goes on from an earlier scan of a file; weights are read again for their channels.
+
+        Parameters
+        ----------
+        names, executor, cache, on_progress
+            As in `scan`; rules about the whole model look at the headers of all tensors.
+
+        Returns
+        -------
+        list of Finding
+            Rule, severity, tensor (empty for the whole model), sentence and numbers.
+
+        Raises
+        ------
+        KeyError, ValueError, CorruptModelError, OSError
+            As `scan` does. A tensor that cannot be read is a finding, not an error.
+        """
+        from quantwidget.lint import lint  # noqa: PLC0415 - rules are imported where they are wanted
+
+        return lint(self, self.scan(names, executor=executor, cache=cache, on_progress=on_progress))
 
     @contextmanager
     def _kept(self, cache: bool | str | os.PathLike[str] | None, *, fine: bool) -> Iterator[SketchCache | None]:  # noqa: FBT001

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from quantwidget.figures import Figures, figures_of
 from quantwidget.manifest import bits_per_weight, scheme_entry
@@ -71,4 +71,4 @@ def data_frame(columns: dict[str, list[Any]], backend: str | None = None) -> Any
         raise ImportError(message)
     import narwhals as nw  # noqa: PLC0415 - where a table is wanted
 
-    return nw.from_dict(columns, backend=found).to_native()
+    return nw.from_dict(columns, backend=cast("Any", found)).to_native()

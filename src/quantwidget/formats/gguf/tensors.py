@@ -154,8 +154,9 @@ def _scheme(
 
     codes = block.codes
     code_nbytes = math.prod(blocks.shape[:-1]) * block.code_nbytes
-    code_min, code_max = block.code_range or (None, None)
-    kind: Kind = "float" if DTYPES[codes.dtype].kind == "float" else "affine"
+    dtype = DTYPES[codes.dtype]
+    code_min, code_max = block.code_range or (dtype.code_range if dtype.is_integer else (None, None))
+    kind: Kind = "float" if dtype.kind == "float" else "affine"
     return QuantScheme(
         kind="codebook" if block.codebook else kind,
         code_dtype=codes.dtype,

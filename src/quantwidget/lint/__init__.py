@@ -1,0 +1,127 @@
+"""What is wrong or wasteful in a model, in plain sentences: one module per rule, tried in the order of `RULES`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
+
+from quantwidget.errors import ModelError
+from quantwidget.lint.evidence import OpenModel, TensorEvidence
+from quantwidget.lint.finding import SEVERITIES, Finding, Severity
+from quantwidget.lint.rules import unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from quantwidget.sketches import Sketch
+
+__all__ = ["MODEL_RULES", "RULES", "TENSOR_RULES", "Finding", "Severity", "lint"]
+
+
+class TensorRule(Protocol):
+    """What a module about one tensor offers."""
+
+    @property
+    def NAME(self) -> str:  # noqa: N802 - a module's constant
+        """Kept in `Finding.rule`."""
+        ...
+
+    def check(self, evidence: TensorEvidence) -> Iterable[Finding]:
+        """Tell what is wrong with a tensor, if anything is."""
+        ...
+
+
+class ModelRule(Protocol):
+    """What a module about the whole model offers."""
+
+    @property
+    def NAME(self) -> str:  # noqa: N802 - a module's constant
+        """Kept in `Finding.rule`."""
+        ...
+
+    def check_model(self, model: OpenModel) -> Iterable[Finding]:
+        """Tell what is wrong with a model, if anything is; reads headers only."""
+        ...
+
+
+Rule: TypeAlias = "TensorRule | ModelRule"
+
+
+class Scanned(Protocol):
+    """`Scan`, as far as it matters here."""
+
+    @property
+    def sketches(self) -> Mapping[str, Sketch]:
+        """Sketch by name of the tensor."""
+        ...
+
+    @property
+    def failed(self) -> Mapping[str, str]:
+        """Why a tensor could not be read, by its name."""
+        ...
+
+
+TENSOR_RULES: tuple[TensorRule, ...] = tuple(
+    cast("TensorRule", import_module(f"{__name__}.rules.{name}"))
+    for name in (
+        "unreadable",
+        "not_finite",
+        "bad_scale",
+        "zero_point_outside",
+        "bias_scale",
+        "restricted_range",
+        "all_zero",
+        "dead_channels",
+        "outlier_range",
+        "saturation",
+        "unused_codes",
+        "per_channel_gain",
+        "four_bits",
+    )
+)
+"""What looks at one tensor after the other, `unreadable` first. One line for each module."""
+
+MODEL_RULES: tuple[ModelRule, ...] = tuple(
+    cast("ModelRule", import_module(f"{__name__}.rules.{name}")) for name in ("float_weights",)
+)
+"""What looks at the whole model. One line for each module."""
+
+RULES: tuple[Rule, ...] = (*TENSOR_RULES, *MODEL_RULES)
+"""Every rule."""
+
+
+def lint(model: OpenModel, scan: Scanned) -> list[Finding]:
+    """Say what is wrong or wasteful.
+
+    Sketches answer most questions. Weights are read once more for the statistics of their channels, and once again
+    where these alone do not tell what rounding does to them.
+
+    Parameters
+    ----------
+    model
+        Holds the tensors; each rule about the whole model looks at all of them.
+    scan
+        Sketches of the tensors to look at, and why some could not be made.
+
+    Returns
+    -------
+    list of Finding
+        The worst severity first; findings of equal severity in the order of the file, those of the whole model last.
+    """
+    found: list[Finding] = []
+    for name, tensor in model.tensors.items():
+        if name in scan.sketches or name in scan.failed:
+            found += _of_tensor(TensorEvidence(tensor, scan.sketches.get(name), model, scan.failed.get(name, "")))
+    for rule in MODEL_RULES:
+        found += rule.check_model(model)
+    return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def _of_tensor(evidence: TensorEvidence) -> Iterator[Finding]:
+    """Try every rule, or only the first where there is nothing to look at; one bad tensor never hides the good ones."""
+    rules = TENSOR_RULES[:1] if evidence.failure else TENSOR_RULES
+    try:
+        for rule in rules:
+            yield from rule.check(evidence)
+    except (ModelError, OSError) as error:
+        yield unreadable.finding(evidence.name, str(error) or type(error).__name__)
