@@ -10,6 +10,7 @@ from models import model, plain, quantized
 
 from quantwidget import tensor, wire
 from quantwidget.dtypes import DTYPES
+from quantwidget.errors import CorruptModelError
 from quantwidget.session import Session
 from quantwidget.sketching import MOST_FINER
 from quantwidget.sources import HeldBytes
@@ -342,3 +343,45 @@ def test_an_interrupt_leaves_nothing_half_done(op):
         if reply.get("complete") or reply.get("sketches"):
             break
     assert (reply["sketches"][0]["statistics"]["count"] if op == "scan" else reply["count"]) == numbers.size
+
+
+def findings_of(session, number):
+    while True:
+        reply, _ = ask(session, "lint", tensor=number)
+        if reply["complete"]:
+            return reply["findings"]
+
+
+def test_lint_tells_what_is_wrong_with_a_tensor_that_is_sketched():
+    index = model(plain("a.weight", np.zeros((40, 50), np.float32)), plain("b.weight", np.eye(50, dtype=np.float32)))
+    session = Session(index, version="1")
+    assert not ask(session, "lint", tensor=0)[0]["complete"]
+    ask(session, "scan", tensors=[0, 1])
+    (finding,) = findings_of(session, 0)
+    assert (finding["rule"], finding["severity"], finding["tensor"]) == ("all_zero", "warning", 0)
+    assert finding["sentence"].endswith(".")
+    assert findings_of(session, 1) == [
+        {"rule": found.rule, "severity": found.severity, "tensor": 1, "sentence": found.sentence}
+        for found in index.lint(["b.weight"])
+        if found.tensor
+    ]
+
+
+def test_lint_of_the_model_needs_no_tensor(codes):
+    index = model(quantized("a.weight", codes, 0.5), plain("b.weight", np.ones((30, 40), np.float32)))
+    found = findings_of(Session(index, version="1"), -1)
+    assert {finding["rule"] for finding in found} == {"float_weights"}
+    assert {finding["tensor"] for finding in found} <= {-1, 1}
+
+
+def test_lint_of_what_cannot_be_read_says_why(session, monkeypatch):
+    def fail(*_):
+        message = "the file has changed"
+        raise CorruptModelError(message)
+
+    monkeypatch.setattr(Storage, "look", fail)
+    ask(session, "scan", tensors=[1])
+    (finding,) = findings_of(session, 1)
+    assert finding["rule"] == "unreadable"
+    assert "the file has changed" in finding["sentence"]
+    assert ask(session, "lint", tensor=9)[0]["op"] == "error"

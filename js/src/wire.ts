@@ -6,7 +6,7 @@ export const MAX_REQUEST_BYTES = 65536;
 
 export const FINER_CELLS = 51200;
 
-export type Op = "hello" | "scan" | "count_range" | "channels" | "cancel";
+export type Op = "hello" | "scan" | "count_range" | "channels" | "lint" | "cancel";
 
 export type ElementType = "u2" | "u4" | "f8";
 
@@ -17,6 +17,8 @@ export type Grid = "integer" | "float16" | "bfloat16" | "float32" | "float64" | 
 export type NumberFormat = "integer" | "float8_e4m3fn" | "float8_e5m2" | "float4_e2m1fn" | "nf4";
 
 export type RangeRule = "min_max" | "percentile" | "mse" | "manual";
+
+export type Severity = "error" | "warning" | "note";
 
 export type ErrorCode = "malformed" | "unknown_op" | "wrong_protocol" | "failed";
 
@@ -163,10 +165,11 @@ export interface SketchPack {
  * A quantizer that somebody thinks of: what it would do is shown, nothing is written.
  *
  * `bits` is 2 to 8 for `integer` and that of the format otherwise. `symmetric` means signed codes and the zero
- * point 0; otherwise codes are unsigned and the zero point follows the range. `narrow_range` leaves the lowest code unused. `axis` belongs to `per_axis` and
- * `per_block`, `group_size` to `per_block`: neighbours along the axis that share a scale. `low` and `high`
- * are the clip range of the rule `manual`; `scale` and `zero_point`, where they are given, go before any range.
- * `percentile` is the share of elements, in percent, that the rule `percentile` keeps within the range.
+ * point 0; otherwise codes are unsigned and the zero point follows the range. `narrow_range` leaves the lowest code
+ * unused. `axis` belongs to `per_axis` and `per_block`, `group_size` to `per_block`: neighbours along the
+ * axis that share a scale. `low` and `high` are the clip range of the rule `manual`; `scale` and
+ * `zero_point`, where they are given, go before any range. `percentile` is the share of elements, in percent, that
+ * the rule `percentile` keeps within the range.
  */
 export interface WhatIf {
   number_format: NumberFormat;
@@ -223,6 +226,14 @@ export interface ChannelsRequest {
   tensor: number;
   axis: number | null;
   space: Space;
+}
+
+/** Say what is wrong or wasteful in a tensor that has been sketched; -1 for what the headers tell of the model. */
+export interface LintRequest {
+  id: number;
+  protocol: number;
+  op: "lint";
+  tensor: number;
 }
 
 /** Forget what is half done. */
@@ -302,6 +313,23 @@ export interface ChannelRows {
   bin_width: number;
   counts: Span;
   note: string;
+}
+
+/** One sentence for people about something that is wrong or wasteful; `tensor` is -1 for the whole model. */
+export interface FindingEntry {
+  rule: string;
+  severity: Severity;
+  tensor: number;
+  sentence: string;
+}
+
+/** The findings, the worst first; until `complete` ask again for the same. */
+export interface LintReply {
+  id: number;
+  protocol: number;
+  op: "lint";
+  complete: boolean;
+  findings: FindingEntry[];
 }
 
 /** Nothing is half done any more. */

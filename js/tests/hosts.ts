@@ -212,6 +212,7 @@ export function kernelFor(tensors: readonly TensorSpec[], options: KernelOptions
     channels: () => ({
       reply: { op: "error", code: "failed", message: "this kernel knows no channels" },
     }),
+    lint: () => ({ reply: { op: "lint", complete: true, findings: [] } }),
     cancel: () => ({ reply: { op: "cancel" } }),
   };
   return (request) => answers[request.op](request);

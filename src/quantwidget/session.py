@@ -7,12 +7,14 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeGuard, cast, get_args
 
 import numpy as np
 
 from quantwidget import wire
 from quantwidget.channel_rows import rows_of
+from quantwidget.jobs import Jobs
 from quantwidget.sketches import Payload
 from quantwidget.sketching import Job, Sketching
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from quantwidget.index import TensorIndex
+    from quantwidget.lint import Finding
     from quantwidget.scanning import Kept
     from quantwidget.sketches import Sketch
     from quantwidget.storage import Elements
@@ -36,6 +39,9 @@ PARAMETER_PIECE = 1 << 16
 
 REMEMBERED_COUNTS = 64
 """Half-done and finished range counts that are kept."""
+
+REMEMBERED_FINDINGS = 1024
+"""Tensors whose findings are kept."""
 
 REMEMBERED_CHANNELS = 2
 """Tensors whose channels are half done or finished and kept."""
@@ -106,7 +112,7 @@ class Session:
     ) -> None:
         self.index = index
         self._tensors = tuple(index.tensors.values())
-        numbers = {name: number for number, name in enumerate(index.tensors)}
+        self._numbers = numbers = {name: number for number, name in enumerate(index.tensors)}
         self._originals = [numbers.get(tensor.alias_of or "", numbers[tensor.name]) for tensor in self._tensors]
         self._readings = len(set(self._originals))
         self._version, self._revision, self._clock = version, revision, clock
@@ -114,11 +120,13 @@ class Session:
         self._sketching = Sketching(self._tensors, clock=clock, threads=threads, kept=kept)
         self._counts: OrderedDict[tuple[int, str, float, float], _CountInWork] = OrderedDict()
         self._channels: OrderedDict[tuple[int, int | None, str], _ChannelsInWork] = OrderedDict()
+        self._lint: Jobs[list[Finding]] = Jobs(REMEMBERED_FINDINGS)
         self._answers: Mapping[str, Callable[[Mapping[str, Any]], tuple[Any, bytes]]] = {
             "hello": self._hello,
             "scan": self._answer_scan,
             "count_range": self._answer_count,
             "channels": self._answer_channels,
+            "lint": self._answer_lint,
             "cancel": self._cancel,
         }
 
@@ -282,10 +290,40 @@ class Session:
         )
         return reply, payload.tobytes()
 
+    def _answer_lint(self, body: Mapping[str, Any]) -> tuple[wire.LintReply, bytes]:
+        from quantwidget.lint import lint_headers, lint_tensor  # noqa: PLC0415 - rules are imported where they are wanted
+
+        if body.get("tensor") == -1:
+            found: list[Finding] | None = lint_headers(self.index)
+        else:
+            number = self._number(body.get("tensor"))
+            name, sketch = self._tensors[number].name, self._sketching.sketches.get(number)
+            failure = self._sketching.failed.get(number, "")
+            is_settled = sketch is not None or failure != ""
+            call = partial(lint_tensor, self.index, name, sketch, failure)
+            found = self._lint.ask(number, call, PIECE_SECONDS) if is_settled else None
+        reply = wire.LintReply(
+            id=body["id"],
+            protocol=wire.PROTOCOL,
+            op="lint",
+            complete=found is not None,
+            findings=[
+                wire.FindingEntry(
+                    rule=finding.rule,
+                    severity=finding.severity,
+                    tensor=self._numbers.get(finding.tensor, -1),
+                    sentence=finding.sentence,
+                )
+                for finding in found or ()
+            ],
+        )
+        return reply, b""
+
     def _cancel(self, body: Mapping[str, Any]) -> tuple[wire.CancelReply, bytes]:
         self._sketching.cancel()
         self._counts.clear()
         self._channels.clear()
+        self._lint.forget()
         return wire.CancelReply(id=body["id"], protocol=wire.PROTOCOL, op="cancel"), b""
 
     def _number(self, item: object) -> int:

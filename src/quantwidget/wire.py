@@ -19,12 +19,13 @@ MAX_REQUEST_BYTES = 65_536
 FINER_CELLS = 51_200
 """Equal cells of the grid ``linear``: 200 · 2⁸, so that the edges of 25, 50, 100, 200, … bins are edges of cells."""
 
-Op = Literal["hello", "scan", "count_range", "channels", "cancel"]
+Op = Literal["hello", "scan", "count_range", "channels", "lint", "cancel"]
 ElementType = Literal["u2", "u4", "f8"]
 Space = Literal["codes", "values"]
 Grid = Literal["integer", "float16", "bfloat16", "float32", "float64", "points", "linear"]
 NumberFormat = Literal["integer", "float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "nf4"]
 RangeRule = Literal["min_max", "percentile", "mse", "manual"]
+Severity = Literal["error", "warning", "note"]
 ErrorCode = Literal["malformed", "unknown_op", "wrong_protocol", "failed"]
 
 
@@ -191,10 +192,11 @@ class WhatIf:
     """A quantizer that somebody thinks of: what it would do is shown, nothing is written.
 
     ``bits`` is 2 to 8 for ``integer`` and that of the format otherwise. ``symmetric`` means signed codes and the zero
-    point 0; otherwise codes are unsigned and the zero point follows the range. ``narrow_range`` leaves the lowest code unused. ``axis`` belongs to ``per_axis`` and
-    ``per_block``, ``group_size`` to ``per_block``: neighbours along the axis that share a scale. ``low`` and ``high``
-    are the clip range of the rule ``manual``; ``scale`` and ``zero_point``, where they are given, go before any range.
-    ``percentile`` is the share of elements, in percent, that the rule ``percentile`` keeps within the range.
+    point 0; otherwise codes are unsigned and the zero point follows the range. ``narrow_range`` leaves the lowest code
+    unused. ``axis`` belongs to ``per_axis`` and ``per_block``, ``group_size`` to ``per_block``: neighbours along the
+    axis that share a scale. ``low`` and ``high`` are the clip range of the rule ``manual``; ``scale`` and
+    ``zero_point``, where they are given, go before any range. ``percentile`` is the share of elements, in percent, that
+    the rule ``percentile`` keeps within the range.
     """
 
     number_format: NumberFormat
@@ -258,6 +260,16 @@ class ChannelsRequest:
     tensor: int
     axis: int | None
     space: Space
+
+
+@dataclass(frozen=True, kw_only=True)
+class LintRequest:
+    """Say what is wrong or wasteful in a tensor that has been sketched; -1 for what the headers tell of the model."""
+
+    id: int
+    protocol: int
+    op: Literal["lint"]
+    tensor: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -350,6 +362,27 @@ class ChannelRows:
     bin_width: float
     counts: Span
     note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingEntry:
+    """One sentence for people about something that is wrong or wasteful; ``tensor`` is -1 for the whole model."""
+
+    rule: str
+    severity: Severity
+    tensor: int
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LintReply:
+    """The findings, the worst first; until ``complete`` ask again for the same."""
+
+    id: int
+    protocol: int
+    op: Literal["lint"]
+    complete: bool
+    findings: list[FindingEntry]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,11 @@ from quantwidget.lint.finding import SEVERITIES, Finding, Severity
 from quantwidget.lint.rules import unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from quantwidget.sketches import Sketch
 
-__all__ = ["MODEL_RULES", "RULES", "TENSOR_RULES", "Finding", "Severity", "lint"]
+__all__ = ["MODEL_RULES", "RULES", "TENSOR_RULES", "Finding", "Severity", "lint", "lint_headers", "lint_tensor"]
 
 
 class TensorRule(Protocol):
@@ -109,19 +109,38 @@ def lint(model: OpenModel, scan: Scanned) -> list[Finding]:
         The worst severity first; findings of equal severity in the order of the file, those of the whole model last.
     """
     found: list[Finding] = []
-    for name, tensor in model.tensors.items():
+    for name in model.tensors:
         if name in scan.sketches or name in scan.failed:
-            found += _of_tensor(TensorEvidence(tensor, scan.sketches.get(name), model, scan.failed.get(name, "")))
-    for rule in MODEL_RULES:
-        found += rule.check_model(model)
-    return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
+            found += lint_tensor(model, name, scan.sketches.get(name), scan.failed.get(name, ""))
+    return _worst_first(found + lint_headers(model))
 
 
-def _of_tensor(evidence: TensorEvidence) -> Iterator[Finding]:
-    """Try every rule, or only the first where there is nothing to look at; one bad tensor never hides the good ones."""
-    rules = TENSOR_RULES[:1] if evidence.failure else TENSOR_RULES
+def lint_tensor(model: OpenModel, name: str, sketch: Sketch | None, failure: str = "") -> list[Finding]:
+    """Say what is wrong or wasteful in one tensor, the worst first; see `lint`.
+
+    One bad tensor never hides the good ones: what goes wrong in reading it is a finding.
+
+    Parameters
+    ----------
+    sketch
+        None where it could not be made.
+    failure
+        Why it could not be made; empty otherwise. Then only that is told.
+    """
+    evidence = TensorEvidence(model.tensors[name], sketch, model, failure)
+    found: list[Finding] = []
     try:
-        for rule in rules:
-            yield from rule.check(evidence)
+        for rule in TENSOR_RULES[:1] if failure else TENSOR_RULES:
+            found += rule.check(evidence)
     except (ModelError, OSError) as error:
-        yield unreadable.finding(evidence.name, str(error) or type(error).__name__)
+        found.append(unreadable.finding(name, str(error) or type(error).__name__))
+    return _worst_first(found)
+
+
+def lint_headers(model: OpenModel) -> list[Finding]:
+    """Say what the headers alone tell about the whole model; see `lint`."""
+    return _worst_first([finding for rule in MODEL_RULES for finding in rule.check_model(model)])
+
+
+def _worst_first(found: list[Finding]) -> list[Finding]:
+    return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
