@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import quantwidget as qw
-from benchmarks.engines import in_memory
+from benchmarks.engines import engine, in_memory
 from benchmarks.harness import agree, in_turn
 from benchmarks.payloads import PAYLOADS, measured
 from quantwidget.sketches import sqnr_curve
@@ -44,13 +44,14 @@ def first_histogram(goal: Goal, bench: Bench) -> Row:  # noqa: ARG001 - as all r
 
 
 def channels(goal: Goal, bench: Bench) -> Row:
-    """Take five statistics of every row of a matrix."""
+    """Take five statistics of every row of a matrix, with numba."""
     array = np.random.default_rng(3).standard_normal(bench.sizes.channels, dtype=np.float32)
     tensor = in_memory(array)
-    statistics = tensor.channels(axis=0)
-    agree("largest magnitude", float(statistics.absolute_maximum.max()), float(np.abs(array).max()))
-    agree("standard deviation", float(statistics.std[0]), float(array[0].std(dtype=np.float64)), 1e-9)
-    ours, theirs = in_turn(bench.sizes.rounds, partial(tensor.channels, axis=0), partial(_naive_channels, array))
+    with engine("numba"):
+        statistics = tensor.channels(axis=0)
+        agree("largest magnitude", float(statistics.absolute_maximum.max()), float(np.abs(array).max()))
+        agree("standard deviation", float(statistics.std[0]), float(array[0].std(dtype=np.float64)), 1e-9)
+        ours, theirs = in_turn(bench.sizes.rounds, partial(tensor.channels, axis=0), partial(_naive_channels, array))
     return goal.row(ours, theirs, bench.sizes.rounds)
 
 

@@ -199,8 +199,7 @@ class TensorRef(TensorRecord):
         threads
             As many as there are processors by default, while numba counts; one while NumPy does, see `turn`.
         """
-        if threads is None:
-            threads = thread_count() if self.size >= PARALLEL_ELEMENTS and engine() == "numba" else 1
+        threads = self._threads() if threads is None else threads
         groups = (partial(self._group_into, number, empty) for number in range(self.group_count))
         parts = in_order(groups, threads)
         summary = next(parts, None) or empty()
@@ -312,7 +311,7 @@ class TensorRef(TensorRecord):
         percentages
             Exact percentiles to find as well, from 0 to 100; they take a second reading, and time to sort.
         threads
-            As many as there are processors by default, for large tensors.
+            As in `summarise`.
 
         Raises
         ------
@@ -321,14 +320,15 @@ class TensorRef(TensorRecord):
         NotDecodedError
             There are no numbers with an order: codes of a tensor of plain values, or complex numbers.
         """
-        if threads is None:
-            threads = thread_count() if self.size >= PARALLEL_ELEMENTS else 1
         work = self.channel_pass(axis, space=space, histogram=histogram)
-        for part in in_order((partial(work.gather, number) for number in range(work.groups)), threads):
+        counting = self._threads() if threads is None else threads
+        for part in in_order((partial(work.gather, number) for number in range(work.groups)), counting):
             work.merge(part)
         statistics, partition = work.statistics(), work.partition
         if not len(percentages):
             return statistics
+        if threads is None:  # sorting is a few long calls: several threads pay with NumPy too
+            threads = thread_count() if self.size >= PARALLEL_ELEMENTS else 1
         found = percentiles_of(partial(self.read, space=space), partition, percentages, threads=threads)
         return replace(statistics, percentiles=found.reshape(len(percentages), *statistics.count.shape))
 
@@ -354,6 +354,10 @@ class TensorRef(TensorRecord):
         codes = scheme.codes(self, place)
         numbers = codes if space == "codes" and codes is not None else scheme.values(self, place, codes)
         return numbers.reshape(numbers.shape or 1)
+
+    def _threads(self) -> int:
+        """Return how many threads are worth having: one while NumPy does the work, see `turn`."""
+        return thread_count() if self.size >= PARALLEL_ELEMENTS and engine() == "numba" else 1
 
     def _group_into(self, number: int, empty: Callable[[], AnySummary]) -> AnySummary:
         return self.group(number, empty())

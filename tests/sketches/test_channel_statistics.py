@@ -183,6 +183,26 @@ def test_long_channels_agree_with_numpy_in_float64(kernels, shape):
     assert math.fsum(statistics.mean * statistics.count) == pytest.approx(total, rel=1e-12)
 
 
+@pytest.mark.parametrize("shape", [(7, 40_000), (40_000, 7), (2, 150_000), (3, 2, 300, 200)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16, np.uint64])
+@pytest.mark.parametrize("centre", [0.0, 40.0])
+def test_pieces_that_are_summed_up_in_parts_agree_with_exact_arithmetic(shape, dtype, centre):
+    rng = np.random.default_rng(10)
+    array = rng.standard_normal(shape) + centre
+    if dtype == np.float64:
+        array = special(rng, array) * 1e250
+    elif dtype == np.float32:
+        array.reshape(-1)[:: array.size // 3] = np.nan
+    elif dtype == np.uint64:
+        array = (1 << 62) + array * (1 << 40)
+    array = (np.rint(array) if np.dtype(dtype).kind in "iu" else array).astype(dtype)
+    for axis in range(array.ndim):
+        statistics = along(array, axis)
+        every = channels_of(array, axis)
+        for index in (0, len(every) // 2, len(every) - 1):
+            assert_channel(statistics, index, every[index])
+
+
 @ENGINES
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -12,6 +12,7 @@ from shapes import SHAPES, coarse_cells, grids, tensor
 
 from quantwidget.dtypes import DTYPES
 from quantwidget.sketches import Cells, Distribution, Quantizer, best_clip, common_refinement, sqnr, sqnr_curve
+from quantwidget.sketches.cells import EvenSearch
 
 SIZES = [100, 5000, 100_000]
 SHARES = (1.0, 0.7, 0.2, 0.03, 1e-3)
@@ -158,6 +159,44 @@ def test_a_curve_is_what_each_of_its_quantizers_gives(shape, bits):
         assert lower <= exact(array, quantizer)[0] <= upper
         if math.isfinite(upper):
             assert upper - lower <= found.upper_db - found.lower_db + 0.01
+
+
+@given(st.integers(1, 400), st.integers(0, 400), st.sampled_from([2, 3, 5]), st.sampled_from([0, 3, 300]), st.data())
+def test_a_curve_over_cells_of_any_width_is_what_each_of_its_quantizers_gives(size, borders, bits, centre, data):
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    array = np.sort(rng.standard_t(2, size) + centre * rng.standard_normal())
+    starts = np.unique(np.append(0, rng.integers(0, size, borders)))
+    counts = np.diff(np.append(starts, size))
+    cells = Cells(array[starts], array[starts + counts - 1], counts.astype(np.float64))
+    distribution = Distribution(DTYPES["float64"], size)
+    distribution.update(array)
+    statistics = distribution.statistics
+    curve = sqnr_curve(cells, statistics, bits, np.abs(array).max() * np.geomspace(1e-3, 2, 7))
+    for clip, *ratios in zip(*curve, strict=True):
+        quantizer = Quantizer.symmetric(clip, bits)
+        noises = [0 if ratio == math.inf else 10 ** (-ratio / 10) for ratio in ratios]
+        expected = [0 if ratio == math.inf else 10 ** (-ratio / 10) for ratio in sqnr(cells, statistics, quantizer)[:3]]
+        np.testing.assert_allclose(noises, expected, rtol=1e-9, atol=3e-11)
+        assert ratios[1] <= exact(array, quantizer)[0] <= ratios[2]
+
+
+def test_a_curve_takes_clip_ranges_far_from_all_elements():
+    array = tensor("normal", 5000)
+    every, statistics = grids(array)
+    curve = sqnr_curve(every, statistics, 8, [5e-324, 1e-300, 1e300, 1.7e308])
+    for clip, ratio in zip(curve.clips, curve.sqnr_db, strict=True):
+        assert ratio == pytest.approx(sqnr(every, statistics, Quantizer.symmetric(clip, 8)).sqnr_db, abs=1e-9)
+
+
+@given(
+    hnp.arrays(np.float64, st.integers(0, 60), elements=st.floats(-1e300, 1e300)),
+    hnp.arrays(np.float64, hnp.array_shapes(max_dims=2, max_side=8), elements=st.floats(allow_nan=False)),
+    st.booleans(),
+)
+def test_numbers_are_found_where_numpy_finds_them(array, others, near):
+    ascending = np.sort(array * 1e-300 if near else array)
+    numbers = np.concatenate([others.reshape(-1), ascending, np.nextafter(ascending, np.inf)])[:, None]
+    np.testing.assert_array_equal(EvenSearch(ascending).below(numbers), np.searchsorted(ascending, numbers))
 
 
 def test_a_curve_says_where_nothing_is_lost():

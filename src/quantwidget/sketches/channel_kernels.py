@@ -28,6 +28,9 @@ _INFINITY = np.int32(0x7F800000)
 _CANCELLED = 1 - 2.0**-6
 """As in `channel_moments`."""
 
+_FIELDS = 6
+"""What is found of a channel: its extremes, its zeros, a centre, the sums of distances from it and of their squares."""
+
 # To add in any order is what lets the processor add several numbers at once.
 _any_order = {"reassoc", "contract", "nsz"}
 
@@ -37,41 +40,11 @@ def _looked_at(kind: types.Type, dimensions: int) -> types.Array:
     return types.Array(kind, dimensions, "C", readonly=True)
 
 
-@njit(types.void(_looked_at(types.int32, 3), types.int32[:, :, ::1], types.int64[:, ::1]), nogil=True, cache=True)
-def _extremes_between(patterns: Keys, extremes: Keys, zeros: Counts) -> None:
-    """Find extremes along dimension 1 of three."""
-    outer, length, channels = patterns.shape
-    for block in range(outer):
-        for first in range(0, channels, _TILE):
-            stop = min(first + _TILE, channels)
-            lows, highs = extremes[0, block, first:stop], extremes[1, block, first:stop]
-            nothing = zeros[block, first:stop]
-            for place in range(length):
-                row = patterns[block, place, first:stop]
-                for channel in range(stop - first):
-                    bits = row[channel]
-                    key = bits ^ ((bits >> 31) & _MAGNITUDE)
-                    lows[channel] = min(lows[channel], key)
-                    highs[channel] = max(highs[channel], key)
-                    nothing[channel] += (bits & _MAGNITUDE) == 0
-
-
-@njit(types.void(_looked_at(types.int32, 4), types.int32[:, :, ::1], types.int64[:, ::1]), nogil=True, cache=True)
-def _extremes_within(patterns: Keys, extremes: Keys, zeros: Counts) -> None:
-    """Find extremes along dimensions 1 and 3 of four."""
-    outer, length, channels, inner = patterns.shape
-    for block in range(outer):
-        for channel in range(channels):
-            lowest, highest, nothing = _MAGNITUDE, _LEAST, np.int32(0)
-            for place in range(length):
-                row = patterns[block, place, channel]
-                for item in range(inner):
-                    bits = row[item]
-                    key = bits ^ ((bits >> 31) & _MAGNITUDE)
-                    lowest, highest = min(lowest, key), max(highest, key)
-                    nothing += np.int32((bits & _MAGNITUDE) == 0)
-            extremes[0, block, channel], extremes[1, block, channel] = lowest, highest
-            zeros[block, channel] = nothing
+@njit(nogil=True, cache=True)
+def _key(bits: np.int32) -> np.int32:
+    """Turn the pattern of a float32 into an integer that ascends with the number; it turns keys back too."""
+    # Without casts numba goes on in 64 bits, and takes half as many numbers at once.
+    return np.int32(bits ^ ((bits >> 31) & _MAGNITUDE))
 
 
 @njit(nogil=True, cache=True)
@@ -81,34 +54,15 @@ def _centre(low: float, high: float) -> float:
 
 
 @njit(nogil=True, cache=True)
-def _keep(counts: Counts, floats: Floats, found: tuple[float, ...]) -> None:
-    """Merge what was found of one channel: see `ChannelMoments.merge`, whose every step this takes for one channel.
-
-    Parameters
-    ----------
-    counts, floats
-        Those of the channel, shape ``[5]`` and ``[6]``.
-    found
-        Number of elements, of zeros, extremes, centre, and the sums of distances from it and of their squares.
-    """
-    count, zeros, low, high, centre, linear, square = found
-    step = linear / count
-    mean = centre + step
-    error = (centre - (mean - (mean - centre))) + (step - (mean - centre))
-    squares = max(square - linear * step, 0.0)
-    before = float(counts[0] - counts[2] - counts[3] - counts[4])
-    distance = (mean - floats[2]) + (error - floats[3])
-    share = min(before, count) / (before + count)
-    if count > before:
-        error -= distance * share
-    else:
-        mean, error = floats[2], floats[3] + distance * share
-    floats[0], floats[1] = min(floats[0], low), max(floats[1], high)
-    floats[2] = mean + error
-    floats[3] = (mean - (floats[2] - (floats[2] - mean))) + (error - (floats[2] - mean))
-    floats[4] += squares + distance * distance * share * max(before, count)
-    counts[0] += int(count)
-    counts[1] += int(zeros)
+def _extremes_of_tile(patterns: Keys, first: int, lows: Keys, highs: Keys, zeros: Keys) -> None:
+    lows[:], highs[:], zeros[:] = _MAGNITUDE, _LEAST, 0
+    for place in range(patterns.shape[0]):
+        row = patterns[place, first : first + lows.size]
+        for channel in range(lows.size):
+            key = _key(row[channel])
+            lows[channel] = min(lows[channel], key)
+            highs[channel] = max(highs[channel], key)
+            zeros[channel] += np.int32((row[channel] & _MAGNITUDE) == 0)
 
 
 @njit(nogil=True, cache=True)
@@ -122,40 +76,58 @@ def _add_tile(numbers: Numbers, first: int, centres: Floats, linear: Floats, squ
             square[channel] += distance * distance
 
 
-_FOUND = types.float32[:, :, ::1], types.int64[:, ::1]
-_MERGED = types.int64[:, :, ::1], types.float64[:, :, ::1]
-
-
 @njit(
-    types.void(_looked_at(types.float32, 3), *_FOUND, *_MERGED),
+    types.boolean(_looked_at(types.int32, 3), _looked_at(types.float32, 3), types.float64[:, :, ::1]),
     nogil=True,
     cache=True,
 )
-def _merge_between(numbers: Numbers, extremes: Numbers, zeros: Counts, counts: Counts, floats: Floats) -> None:
-    """Sum up along dimension 1 of three."""
+def _look_between(patterns: Keys, numbers: Numbers, found: Floats) -> bool:
+    """Look along dimension 1 of three, unless a number is not finite."""
     outer, length, channels = numbers.shape
-    count = float(length)
-    buffers = np.empty((3, _TILE))
+    keys = np.empty((3, min(_TILE, channels)), np.int32)
+    ends = keys.view(np.float32)
     for block in range(outer):
         for first in range(0, channels, _TILE):
-            size = min(_TILE, channels - first)
-            centres, linear, square = buffers[0, :size], buffers[1, :size], buffers[2, :size]
-            for place in range(size):
-                channel = first + place
-                centres[place] = _centre(float(extremes[0, block, channel]), float(extremes[1, block, channel]))
+            stop = min(first + _TILE, channels)
+            lows, highs, zeros = keys[0, : stop - first], keys[1, : stop - first], keys[2, : stop - first]
+            _extremes_of_tile(patterns[block], first, lows, highs, zeros)
+            if highs.max() >= _INFINITY or lows.min() <= ~_INFINITY:
+                return False
+            low, high, nothing, centres, linear, square = (
+                found[0, block, first:stop],
+                found[1, block, first:stop],
+                found[2, block, first:stop],
+                found[3, block, first:stop],
+                found[4, block, first:stop],
+                found[5, block, first:stop],
+            )
+            for place in range(stop - first):
+                lows[place], highs[place] = _key(lows[place]), _key(highs[place])
+                # Adding zero turns negative zero into zero.
+                low[place], high[place] = ends[0, place] + 0.0, ends[1, place] + 0.0
+                nothing[place] = zeros[place]
+                centres[place] = _centre(low[place], high[place])
             _add_tile(numbers[block], first, centres, linear, square)
             is_cancelled = False
-            for place in range(size):
-                is_cancelled |= linear[place] * linear[place] > _CANCELLED * square[place] * count
+            for place in range(stop - first):
+                is_cancelled |= linear[place] * linear[place] > _CANCELLED * square[place] * length
             if is_cancelled:
-                for place in range(size):
-                    centres[place] += linear[place] / count
+                for place in range(stop - first):
+                    centres[place] += linear[place] / length
                 _add_tile(numbers[block], first, centres, linear, square)
-            for place in range(size):
-                channel = first + place
-                ends = float(extremes[0, block, channel]), float(extremes[1, block, channel])
-                found = (count, float(zeros[block, channel]), *ends, centres[place], linear[place], square[place])
-                _keep(counts[:, block, channel], floats[:, block, channel], found)
+    return True
+
+
+@njit(nogil=True, cache=True)
+def _extremes_of_channel(patterns: Keys, channel: int) -> tuple[np.int32, np.int32, np.int32]:
+    lowest, highest, zeros = _MAGNITUDE, _LEAST, np.int32(0)
+    for place in range(patterns.shape[0]):
+        row = patterns[place, channel]
+        for item in range(row.size):
+            key = _key(row[item])
+            lowest, highest = min(lowest, key), max(highest, key)
+            zeros = np.int32(zeros + ((row[item] & _MAGNITUDE) == 0))
+    return lowest, highest, zeros
 
 
 @njit(nogil=True, cache=True, fastmath=_any_order)
@@ -171,24 +143,68 @@ def _add_channel(numbers: Numbers, channel: int, centre: float) -> tuple[float, 
 
 
 @njit(
-    types.void(_looked_at(types.float32, 4), *_FOUND, *_MERGED),
+    types.boolean(_looked_at(types.int32, 4), _looked_at(types.float32, 4), types.float64[:, :, ::1]),
     nogil=True,
     cache=True,
 )
-def _merge_within(numbers: Numbers, extremes: Numbers, zeros: Counts, counts: Counts, floats: Floats) -> None:
-    """Sum up along dimensions 1 and 3 of four."""
+def _look_within(patterns: Keys, numbers: Numbers, found: Floats) -> bool:
+    """Look along dimensions 1 and 3 of four, unless a number is not finite."""
     outer, length, channels, inner = numbers.shape
-    count = float(length * inner)
+    keys = np.empty(2, np.int32)
+    ends = keys.view(np.float32)
     for block in range(outer):
         for channel in range(channels):
-            ends = float(extremes[0, block, channel]), float(extremes[1, block, channel])
-            centre = _centre(ends[0], ends[1])
+            lowest, highest, zeros = _extremes_of_channel(patterns[block], channel)
+            if highest >= _INFINITY or lowest <= ~_INFINITY:
+                return False
+            keys[0], keys[1] = _key(lowest), _key(highest)
+            # Adding zero turns negative zero into zero.
+            low, high = ends[0] + 0.0, ends[1] + 0.0
+            centre = _centre(low, high)
             linear, square = _add_channel(numbers[block], channel, centre)
-            if linear * linear > _CANCELLED * square * count:
-                centre += linear / count
+            if linear * linear > _CANCELLED * square * (length * inner):
+                centre += linear / (length * inner)
                 linear, square = _add_channel(numbers[block], channel, centre)
-            found = (count, float(zeros[block, channel]), *ends, centre, linear, square)
-            _keep(counts[:, block, channel], floats[:, block, channel], found)
+            found[0, block, channel], found[1, block, channel], found[2, block, channel] = low, high, zeros
+            found[3, block, channel], found[4, block, channel], found[5, block, channel] = centre, linear, square
+    return True
+
+
+@njit(
+    types.void(types.int64, types.float64[:, :, ::1], types.int64[:, :, ::1], types.float64[:, :, ::1]),
+    nogil=True,
+    cache=True,
+)
+def _keep(count: int, found: Floats, counts: Counts, floats: Floats) -> None:
+    """Merge what was found: see `ChannelMoments.merge`, whose every step this takes for one channel after another.
+
+    Parameters
+    ----------
+    count
+        Elements of each channel.
+    """
+    for block in range(found.shape[1]):
+        for channel in range(found.shape[2]):
+            low, high, zeros = found[0, block, channel], found[1, block, channel], found[2, block, channel]
+            centre, linear, square = found[3, block, channel], found[4, block, channel], found[5, block, channel]
+            seen, kept = counts[:, block, channel], floats[:, block, channel]
+            step = linear / count
+            mean = centre + step
+            error = (centre - (mean - (mean - centre))) + (step - (mean - centre))
+            squares = max(square - linear * step, 0.0)
+            before = float(seen[0] - seen[2] - seen[3] - seen[4])
+            distance = (mean - kept[2]) + (error - kept[3])
+            share = min(before, count) / (before + count)
+            if count > before:
+                error -= distance * share
+            else:
+                mean, error = kept[2], kept[3] + distance * share
+            kept[0], kept[1] = min(kept[0], low), max(kept[1], high)
+            kept[2] = mean + error
+            kept[3] = (mean - (kept[2] - (kept[2] - mean))) + (error - (kept[2] - mean))
+            kept[4] += squares + distance * distance * share * max(before, count)
+            seen[0] += count
+            seen[1] += int(zeros)
 
 
 def merge_into(counts: Counts, floats: Floats, numbers: Numbers) -> bool:
@@ -210,25 +226,10 @@ def merge_into(counts: Counts, floats: Floats, numbers: Numbers) -> bool:
         False where a number is not finite; then nothing has been taken in.
     """
     outer, length, channels, inner = numbers.shape
-    keys = np.empty((2, outer, channels), np.int32)
-    keys[0], keys[1] = _MAGNITUDE, _LEAST
-    zeros = np.zeros((outer, channels), np.int64)
-    patterns = numbers.view(np.int32)
-    flat = (outer, length, channels)
-    if inner == 1:
-        _extremes_between(patterns.reshape(flat), keys, zeros)
-    else:
-        _extremes_within(patterns, keys, zeros)
-    if keys[1].max() >= _INFINITY or keys[0].min() <= ~_INFINITY:
+    found = np.empty((_FIELDS, outer, channels))
+    look, shape = (_look_between, (outer, length, channels)) if inner == 1 else (_look_within, numbers.shape)
+    numbers = numbers.reshape(shape)
+    if not look(numbers.view(np.int32), numbers, found):
         return False
-    if inner == 1:
-        _merge_between(numbers.reshape(flat), _numbers_of(keys), zeros, counts, floats)
-    else:
-        _merge_within(numbers, _numbers_of(keys), zeros, counts, floats)
+    _keep(length * inner, found, counts, floats)
     return True
-
-
-def _numbers_of(keys: Keys) -> Numbers:
-    """Turn keys back into numbers; adding zero turns negative zero into zero."""
-    patterns: Keys = keys ^ ((keys >> 31) & _MAGNITUDE)
-    return patterns.view(np.float32) + np.float32(0)

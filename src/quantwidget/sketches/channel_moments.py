@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
 
     View = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
     Axes = tuple[int, ...]
+    Slices = tuple[slice, ...]
     Floats = npt.NDArray[np.float64]
     Integers = npt.NDArray[np.int64]
 
@@ -123,7 +124,8 @@ def gather(
     axes
         Dimensions that a channel runs over.
     scratch
-        Is overwritten; as many elements as there are numbers. Fast as long as it stays in the processor's cache.
+        Is overwritten; at least an eighth as many elements as there are numbers. Half as many as it has are summed up
+        at a time: fast as long as it stays in the processor's cache.
     """
     moments.counts[0] = math.prod(numbers.shape[axis] for axis in axes)
     with np.errstate(invalid="ignore"):
@@ -132,29 +134,23 @@ def gather(
     finite = None
     if numbers.dtype.kind == "f" and not (np.isfinite(lowest).all() and np.isfinite(highest).all()):
         finite, lowest, highest = _without_specials(moments, numbers, axes)
-    zero = numbers == 0
-    if zero.any():
+    zero = scratch.view(np.bool_)[: numbers.size].reshape(numbers.shape)
+    if np.equal(numbers, 0, out=zero).any():
         moments.counts[1] = np.count_nonzero(zero, axis=axes, keepdims=True)
     # Adding zero turns negative zero into zero.
     np.add(lowest, 0, out=moments.low, dtype=np.float64)
     np.add(highest, 0, out=moments.high, dtype=np.float64)
-    deviations = scratch[: numbers.size].reshape(numbers.shape)
+    origin = None
     if _is_beyond_float64(lowest, highest):
         # Distances from the smallest integer are exact.
-        deviations[...] = numbers.view(np.uint64) - lowest.view(np.uint64)
+        numbers, origin = numbers.view(np.uint64) - lowest.view(np.uint64), moments.low
         moments.mean[...] = moments.low
         moments.mean_error.flat[:] = [int(low) - int(float(low)) for low in lowest.flat]
     else:
-        deviations[...] = numbers
         if numbers.dtype == np.float64:
             _set_exponent(moments)
-            if moments.exponent.any():
-                np.ldexp(deviations, -moments.exponent.astype(np.int64), out=deviations)
         _set_centre(moments)
-        if moments.mean.any():
-            deviations -= moments.mean
-
-    _take_sums(moments, deviations, finite, axes)
+    _take_sums(moments, _Deviations(numbers, origin, finite), axes, scratch[: scratch.size // 2])
 
 
 def _without_specials(
@@ -190,28 +186,99 @@ def _set_centre(moments: ChannelMoments) -> None:
         moments.mean[...] = np.where((low > 0) == (high > 0), low + (high - low) / 2, 0.0)
 
 
-def _take_sums(moments: ChannelMoments, deviations: Floats, finite: npt.NDArray[np.bool_] | None, axes: Axes) -> None:
-    """Turn deviations from ``moments.mean`` into the mean and the squares; overwrites them."""
+class _Deviations(NamedTuple):
+    """Numbers, of which ``finite`` counts, and what they are looked at from; all but ``numbers`` may be missing.
+
+    ``origin`` has been taken off them already. Of the rest, ``numbers * 2**-exponent - centre`` is summed up.
+    """
+
+    numbers: npt.NDArray[np.generic]
+    origin: Floats | None
+    finite: npt.NDArray[np.bool_] | None
+    exponent: Floats | None = None
+    centre: Floats | None = None
+
+    def around(self, moments: ChannelMoments) -> _Deviations:
+        """Look at them from ``moments.mean``."""
+        centre = moments.mean if self.origin is None else moments.mean - self.origin
+        return self._replace(
+            exponent=moments.exponent if moments.exponent.any() else None, centre=centre if centre.any() else None
+        )
+
+    def sums(self, axes: Axes, scratch: Floats) -> tuple[Floats, Floats]:
+        """Sum them up, and their squares."""
+        size = self.numbers.size
+        room = scratch[:size] if size <= scratch.size else np.empty(size)
+        deviations = room.reshape(self.numbers.shape)
+        deviations[...] = self.numbers
+        if self.exponent is not None:
+            np.ldexp(deviations, (-self.exponent).astype(np.int64), out=deviations)
+        if self.centre is not None:
+            deviations -= self.centre
+        if self.finite is not None:
+            np.copyto(deviations, 0.0, where=~self.finite)
+        letters = "abcdefghijklmnopqrstuvwxyz"[: deviations.ndim]
+        kept = "".join(letter for axis, letter in enumerate(letters) if axis not in axes)
+        shape = tuple(1 if axis in axes else length for axis, length in enumerate(self.numbers.shape))
+        # Along the last dimension einsum is the faster of the two, else the slower one.
+        is_last = deviations.ndim - 1 in axes
+        linear: Floats = (
+            np.einsum(f"{letters}->{kept}", deviations) if is_last else np.add.reduce(deviations, axis=axes)
+        )
+        squares: Floats = np.einsum(f"{letters},{letters}->{kept}", deviations, deviations)
+        return linear.reshape(shape), squares.reshape(shape)
+
+
+def _take_sums(moments: ChannelMoments, deviations: _Deviations, axes: Axes, scratch: Floats) -> None:
+    """Find the mean and the squares; ``moments.mean`` is near to the mean."""
     count = np.maximum(moments.finite, 1)
-    linear, squares = _sums(deviations, finite, axes)
+    linear, squares = _sums(deviations.around(moments), axes, scratch)
     if (linear * linear > _CANCELLED * squares * count).any():
-        before = moments.mean.copy()
         moments.mean += linear / count
-        deviations -= moments.mean - before
-        linear, squares = _sums(deviations, finite, axes)
+        linear, squares = _sums(deviations.around(moments), axes, scratch)
     step = linear / count
     moments.mean[...], moments.mean_error[...] = _two_sum(moments.mean, moments.mean_error + step)
     np.maximum(squares - linear * step, 0.0, out=moments.squares)
 
 
-def _sums(deviations: Floats, finite: npt.NDArray[np.bool_] | None, axes: Axes) -> tuple[Floats, Floats]:
-    if finite is not None:
-        np.copyto(deviations, 0.0, where=~finite)
-    letters = "abcdefghijklmnopqrstuvwxyz"[: deviations.ndim]
-    kept = "".join(letter for axis, letter in enumerate(letters) if axis not in axes)
-    linear: Floats = np.add.reduce(deviations, axis=axes, keepdims=True)
-    squares: Floats = np.einsum(f"{letters},{letters}->{kept}", deviations, deviations)
-    return linear, squares.reshape(linear.shape)
+def _sums(deviations: _Deviations, axes: Axes, scratch: Floats) -> tuple[Floats, Floats]:
+    """Sum up deviations and their squares, about as many at a time as ``scratch`` has room for."""
+    shape = deviations.numbers.shape
+    if deviations.numbers.size <= scratch.size:
+        return deviations.sums(axes, scratch)
+    linear, squares = np.zeros((2, *(1 if axis in axes else length for axis, length in enumerate(shape))))
+    for part, channels in _parts(shape, axes, scratch.size):
+        numbers, _, finite, exponent, centre = deviations
+        linear_part, squares_part = _Deviations(
+            numbers[part],
+            None,
+            None if finite is None else finite[part],
+            None if exponent is None else exponent[channels],
+            None if centre is None else centre[channels],
+        ).sums(axes, scratch)
+        linear[channels] += linear_part
+        squares[channels] += squares_part
+    return linear, squares
+
+
+def _parts(shape: tuple[int, ...], axes: Axes, size: int) -> Iterator[tuple[Slices, Slices]]:
+    """Cut numbers along one dimension into about ``size`` each: between channels, unless these are longer.
+
+    Yields
+    ------
+    tuple
+        What shows the numbers, and what shows their channels.
+    """
+    elements = math.prod(shape)
+
+    def preference(axis: int) -> tuple[bool, int]:
+        return axis not in axes and elements <= size * shape[axis], shape[axis]
+
+    cut = max(range(len(shape)), key=preference)
+    step = max(1, size * shape[cut] // elements)
+    for start in range(0, shape[cut], step):
+        part = (*(slice(None) for _ in range(cut)), slice(start, start + step))
+        yield part, () if cut in axes else part
 
 
 def _two_sum(a: Floats, b: Floats) -> tuple[Floats, Floats]:

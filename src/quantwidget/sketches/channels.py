@@ -32,6 +32,9 @@ MAX_HISTOGRAM_BINS = 1 << 22
 LEAF = 1 << 16
 """Elements that are looked at together: their float64 copy stays in the processor's cache."""
 
+_MOST = 16 * LEAF
+"""Elements whose extremes are looked for together: few calls of NumPy, and few times that threads wait for another."""
+
 _COMPILED = ("channels", "inside", "channels", "inside")
 """Dimensions that the compiled kernels know."""
 
@@ -97,7 +100,7 @@ class GatheredChannels:
     def update(self, elements: npt.NDArray[np.generic], kernels: Kernels | None) -> None:
         """Take in an array of two dimensions for each of ``grid``: the channels, and what lies inside each."""
         if kernels is None or not self._update_compiled(elements, kernels):
-            for part, axes, view in _leaves(elements):
+            for part, axes, view in _leaves(elements, _MOST):
                 scratch = _buffer(part.size)
                 seen = self.moments.through(view)
                 if seen.counts[0].any():
@@ -107,7 +110,7 @@ class GatheredChannels:
                 else:
                     gather(seen, part, axes, scratch)
         if self.histogram is not None:
-            for part, _, view in _leaves(elements):
+            for part, _, view in _leaves(elements, LEAF):
                 histogram, moments = self.histogram.through(view), self.moments.through(view)
                 stretch(histogram, moments.low, moments.high)
                 count_along(histogram, part)
@@ -250,7 +253,7 @@ def statistics_of(moments: ChannelMoments) -> ChannelStatistics:
 
 def _buffer(size: int) -> Floats:
     """Return a place for float64 numbers that each thread keeps: memory that is new costs more than the sums."""
-    if size > 2 * LEAF:
+    if size > _MOST:
         return np.empty(size)
     if not hasattr(_scratch, "floats"):
         _scratch.floats = np.empty(2 * LEAF)
@@ -258,13 +261,15 @@ def _buffer(size: int) -> Floats:
     return floats
 
 
-def _leaves(elements: npt.NDArray[np.generic]) -> Iterator[tuple[npt.NDArray[np.generic], Axes, View]]:
-    """Cut along the channels into arrays of about `LEAF` elements, in an order of dimensions that NumPy is fast in.
+def _leaves(elements: npt.NDArray[np.generic], most: int) -> Iterator[tuple[npt.NDArray[np.generic], Axes, View]]:
+    """Cut along the channels, and bring dimensions into an order that NumPy is fast in.
 
     Parameters
     ----------
     elements
         Dimensions 0, 2, 4, … are channels; 1, 3, 5, … lie inside each.
+    most
+        About how many elements lie in each array where runs of them belong to one channel; else `LEAF`.
 
     Yields
     ------
@@ -276,8 +281,8 @@ def _leaves(elements: npt.NDArray[np.generic]) -> Iterator[tuple[npt.NDArray[np.
     elements = elements.reshape(lengths)
     kept = [1 if axis in axes else length for axis, length in enumerate(lengths)]
     cut = max(range(len(kept)), key=kept.__getitem__)
-    step = max(1, LEAF * kept[cut] // elements.size)
     last = len(kept) - 1
+    step = max(1, (most if last in axes and lengths[last] >= _SHORT else LEAF) * kept[cut] // elements.size)
     for start in range(0, kept[cut], step):
         part = slice(start, start + step) if kept[cut] > 1 else slice(None)
         leaf = elements[(slice(None),) * cut + (part,)]

@@ -111,8 +111,8 @@ class LinearCounts:
 
     def _reach(self) -> tuple[int, int]:
         """Return the first cell that holds elements and the one behind the last."""
-        occurs = np.flatnonzero(self.table)
-        return (int(occurs[0]), int(occurs[-1]) + 1) if occurs.size else (0, 0)
+        occurs = self.table > 0
+        return (int(occurs.argmax()), occurs.size - int(occurs[::-1].argmax())) if occurs.any() else (0, 0)
 
     def _add(self, table: npt.NDArray[np.int64]) -> None:
         self._table = table if self._table is None else self.table + table

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from quantwidget.sketches.cells import Cells, common_refinement
+from quantwidget.sketches.cells import Cells, EvenSearch, common_refinement, gathered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,13 @@ _SUMS_ROUNDING = 1e-11
 """Noise that sums over many cells may lose to rounding, as a share of the power of all elements."""
 
 _BORDERS = 1 << 13
-"""Borders between levels that are looked up together: their places stay in the processor's cache."""
+"""Borders that are looked up together: what is found at them stays in the processor's cache."""
+
+_LARGEST_SCALE = 8.0
+"""In the unit of `_Scaled`: with any larger scale too, 0 is the level nearest to all elements."""
+
+_BEFORE_ALL = -(2.0**MAX_BITS) * _LARGEST_SCALE
+"""Before every border."""
 
 _SUMS_SUFFICE = 1e-7
 """Noise below this share of the power is summed cell by cell: the difference of large sums would round it away."""
@@ -259,63 +265,142 @@ class _Scaled:
 
 
 class _Sums:
-    """Sums over the cells from the first one on, from which the noise of a quantizer follows level by level.
+    """Sums over neighbouring cells, from which the noise of symmetric quantizers follows border by border.
 
-    A cell from a to b with the level v nearest to all of it adds ``v² - v (a + b)`` to its mean square, and its errors
-    reach ``|(b - a) (a + b - 2 v)| / 2`` from the middle between least and greatest square, which is
-    ``(a² + b²) / 2 - v (a + b) + v²``. Between a level and the middle of the way to the next, the sign inside the bars
-    is the same for every cell: so over all whole cells there both follow from sums that know no level.
+    Borders are the levels and the middles between them. A cell from a to b with the level v nearest to all of it has a
+    mean square ``(b - a)² / 6`` below ``(a² + b²) / 2 - v (a + b) + v²``, which is the middle between its least and its
+    greatest square; these are ``|(b - a) (a + b - 2 v)| / 2`` away from it. At a border the level v or the sign inside
+    the bars changes, alike for all cells beyond it: so each border adds one term, from sums that know no level. Beyond
+    is away from 0, and so no term is much larger than what it adds to the noise.
+
+    A cell that is cut counts as if no border followed the place where it begins, and is put right: behind a middle m,
+    squares are less by ``2 scale (x - m)``, in the mean of the cell by ``scale (b - m)² / (b - a)``.
     """
 
     def __init__(self, scaled: _Scaled) -> None:
         self.scaled = scaled
         lower, upper, counts = scaled.cells.lower, scaled.cells.upper, scaled.cells.counts
-        double, width = lower + upper, upper - lower
-        terms = [counts, counts * double, counts * width, counts * (width * double)]
-        self.sums = np.zeros((len(terms), counts.size + 1))
-        np.cumsum(terms, axis=1, out=self.sums[:, 1:])
+        # From left to right, so that the twin in TypeScript rounds alike.
         self.squares = float(np.cumsum(np.append(0.0, _middle_squares(scaled.cells)))[-1])
         self.variance = float(np.cumsum(np.append(0.0, _variances(scaled.cells)))[-1])
+        # Below 0 over the cells before a place; above 0, one place further on, over those from it on, and negative.
+        self.tails, zero = np.empty((4, counts.size + 2)), int(np.searchsorted(lower, 0.0))
+        double, width, sums = lower + upper, upper - lower, np.zeros(counts.size + 1)
+        twice = np.broadcast_to(2.0, counts.shape)
+        for tail, factor in zip(self.tails, (twice, double, twice * width, width * double), strict=True):
+            np.multiply(counts, factor, out=sums[1:])
+            np.cumsum(sums, out=sums)
+            tail[: zero + 1] = sums[: zero + 1]
+            np.subtract(sums[zero:], sums[-1], out=tail[zero + 1 :])
+        self.products = float(sums[-1])
+        self.begun = EvenSearch(lower)
+        # By the number of cells that begin before a border; for none, one without elements, far before all.
+        self.lower, self.upper = np.append(_BEFORE_ALL, lower), np.append(_BEFORE_ALL, upper)
+        self.counts = np.append(0.0, counts)
 
     def noises(self, quantizers: Sequence[Quantizer]) -> npt.NDArray[np.float64]:
-        """Return for quantizers with the same levels what `_Scaled.noise` does, shape ``[n, 3]``."""
+        """Return for symmetric quantizers of the same levels what `_Scaled.noise` does, shape ``[n, 3]``."""
         noises = np.full((len(quantizers), 3), -1.0)
-        first, last = quantizers[0].levels if quantizers else (0, 0)
-        if 2 * (last - first) < self.scaled.cells.size:
+        last = quantizers[0].code_max if quantizers else 0
+        if 4 * last < self.scaled.cells.size:
             scales = np.array([self.scaled.scale(quantizer) for quantizer in quantizers])
-            together = max(_BORDERS // (2 * (last - first) + 1), 1)
+            half_steps = np.append(np.arange(1 - 2 * last, 2 * last, 2), np.arange(-2 * last, 2 * last + 1, 2))
+            together = max(_BORDERS // half_steps.size, 1)
             for start in range(0, scales.size, together):
-                noises[start : start + together] = self._noises(scales[start : start + together], first, last)
+                noises[start : start + together] = self._noises(scales[start : start + together], half_steps)
         for place in np.flatnonzero(noises[:, 0] <= _SUMS_SUFFICE * self.squares).tolist():
             noises[place] = self.scaled.noise(quantizers[place])
         return noises
 
-    def _noises(self, scales: npt.NDArray[np.float64], first: int, last: int) -> npt.NDArray[np.float64]:
-        cells = self.scaled.cells
-        borders = np.arange(2 * first, 2 * last + 1) * (scales[:, None] / 2)
-        started = np.searchsorted(cells.lower, borders)
-        is_cut = (started > 0) & (cells.upper[started - 1] > borders)
-        begin = np.zeros((scales.size, borders.shape[1] + 1), np.intp)
-        begin[:, 1:] = started
-        end = np.full(begin.shape, cells.size)
-        np.subtract(started, is_cut, out=end[:, :-1])
-        np.maximum(end, begin, out=end)
-        counts, doubles, widths, products = (sums[end] - sums[begin] for sums in self.sums)
-        half_steps = np.arange(begin.shape[1])
-        level = (first + half_steps // 2) * scales[:, None]
-        sign = half_steps % 2 - 0.5
-        row, place = np.nonzero(is_cut & (np.diff(started, prepend=-1) > 0))
-        cut = started[row, place] - 1
-        cut_cells = Cells(cells.lower[cut], cells.upper[cut], cells.counts[cut])
-        squares = _squared_errors(cut_cells, scales[row], first, last) * cut_cells.counts
-        squares -= _middle_squares(cut_cells)
-        squares[0] += _variances(cut_cells)
-        parts = np.stack([np.bincount(row, weights, scales.size) for weights in squares], axis=1)
-        # The sums run from left to right, so that the twin in TypeScript rounds alike.
-        middle = np.cumsum(level * (level * counts - doubles), axis=1)[:, -1:] + self.squares
-        reach = np.cumsum(sign * (products - 2 * level * widths), axis=1)[:, -1:]
+    def _noises(
+        self, scales: npt.NDArray[np.float64], half_steps: npt.NDArray[np.signedinteger]
+    ) -> npt.NDArray[np.float64]:
+        """Take the borders in half steps of the scale: first the middles, then the levels, both ascending."""
+        middles, levels = np.s_[:, : half_steps.size // 2], np.s_[:, half_steps.size // 2 :]
+        scales = np.minimum(scales, _LARGEST_SCALE)
+        borders = half_steps * (scales[:, None] / 2)
+        begun = self.begun.below(borders)
+        beyond = begun + (half_steps > 0)
+        counts, doubles, widths, products = self.tails
+        nearer = gathered(doubles, beyond[middles]) - borders[middles] * gathered(counts, beyond[middles])
+        turned = gathered(products, beyond) - borders * gathered(widths, beyond)
+        middle = self.squares + scales * nearer.sum(axis=1)
+        reach = self.products / 2 + turned[middles].sum(axis=1) - turned[levels].sum(axis=1)
         reach += _SUMS_ROUNDING * self.squares
-        return np.concatenate([middle - self.variance, middle - reach, middle + reach], axis=1) + parts
+        noises = self._cut(borders, begun, scales)
+        noises[:, 0] += middle - self.variance
+        noises[:, 1] += middle - reach
+        noises[:, 2] += middle + reach
+        return noises
+
+    def _cut(
+        self, borders: npt.NDArray[np.float64], begun: npt.NDArray[np.intp], scales: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        """Return what the noise of cut cells is more than the sums say, shape ``[n, 3]``.
+
+        Parameters
+        ----------
+        borders
+            For each of ``n`` scales first the middles, then the levels.
+        begun
+            Number of cells that begin before each border.
+        """
+        middles, levels = np.s_[:, : borders.shape[1] // 2], np.s_[:, borders.shape[1] // 2 :]
+        counts, before = gathered(self.counts, begun), borders - gathered(self.lower, begun)
+        behind = np.maximum(gathered(self.upper, begun) - borders, 0.0)
+        squares, step = behind * behind, scales[:, None]
+        noises = np.zeros((scales.size, 3))
+        noises[:, 0] -= scales * _dot(counts[middles], squares[middles] / (before[middles] + behind[middles]))
+        if (behind[:, :-1] > step / 2).any():
+            noises[:, 1:] += _cut_again(borders, begun, before, behind, counts)
+        longer = np.maximum(before[middles], behind[middles])
+        noises[:, 1] += _dot(counts[middles], (before[middles] - longer) * (step - before[middles] - longer))
+        noises[:, 1] -= _dot(counts[levels], squares[levels])
+        noises[:, 2] += _dot(counts[levels], np.maximum(squares[levels] - before[levels] * before[levels], 0.0))
+        noises[:, 2] -= _dot(counts[middles], squares[middles] + step * behind[middles])
+        return noises
+
+
+def _cut_again(
+    borders: npt.NDArray[np.float64],
+    begun: npt.NDArray[np.intp],
+    before: npt.NDArray[np.float64],
+    behind: npt.NDArray[np.float64],
+    counts: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Return the least and the greatest noise of cells that several borders cut as `_Sums` does, shape ``[n, 2]``.
+
+    Parameters
+    ----------
+    before, behind
+        How far the cells reach on both sides of each border.
+    counts
+        Elements of the cells; set to 0 where it is done with them.
+    """
+    middles = borders.shape[1] // 2
+    ascending = np.argsort(borders[0])
+    is_again = np.zeros(borders.shape, bool)
+    is_same = begun[:, ascending[1:]] == begun[:, ascending[:-1]]
+    is_again[:, ascending[1:]] = is_same & (behind[:, ascending[1:]] > 0)
+    row, place = np.nonzero(is_again[:, ascending[1:]] & ~is_again[:, ascending[:-1]])
+    first = ascending[place]
+    count, border, end = counts[row, first], borders[row, first], borders[row, -1]
+    counts[is_again] = 0
+    counts[row, first] = 0
+    half = end / middles
+    is_level = first >= middles
+    level = np.where(is_level, border, border - half)
+    low, high = border - before[row, first], border + behind[row, first]
+    low_square, high_square = (low - level) ** 2, (high - level) ** 2
+    # They hold a level and a middle.
+    least = -np.where(is_level, high_square, low_square)
+    greatest = np.maximum(half, np.maximum(-end - low, high - end)) ** 2
+    greatest -= np.where(is_level, low_square, high_square)
+    return np.stack([np.bincount(row, count * extra, borders.shape[0]) for extra in (least, greatest)], axis=1)
+
+
+def _dot(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.asarray(np.einsum("ij,ij->i", left, right))
 
 
 def _middle_squares(cells: Cells) -> npt.NDArray[np.float64]:
@@ -329,9 +414,7 @@ def _variances(cells: Cells) -> npt.NDArray[np.float64]:
     return np.asarray(cells.counts * ((width * width) / 6))
 
 
-def _squared_errors(
-    cells: Cells, scale: float | npt.NDArray[np.float64], first: int, last: int
-) -> npt.NDArray[np.float64]:
+def _squared_errors(cells: Cells, scale: float, first: int, last: int) -> npt.NDArray[np.float64]:
     """Return the squared distance from the nearest level: the mean within each cell, the least and the greatest.
 
     The square of the distance t from a level adds up to ``t³ / 3`` along the line from there on, and from one level to
