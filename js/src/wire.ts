@@ -6,7 +6,7 @@ export const MAX_REQUEST_BYTES = 65536;
 
 export const FINER_CELLS = 51200;
 
-export type Op = "hello" | "scan" | "count_range" | "channels" | "lint" | "cancel";
+export type Op = "hello" | "scan" | "count_range" | "channels" | "lint" | "match" | "compare" | "cancel";
 
 export type ElementType = "u2" | "u4" | "f8";
 
@@ -141,13 +141,18 @@ export interface TensorColumns {
   note: string[];
 }
 
-/** What the page shows before any tensor is read. */
+/**
+ * What the page shows before any tensor is read.
+ *
+ * `reference` names the model that this one is compared with; empty where there is none.
+ */
 export interface Manifest {
   protocol: number;
   version: string;
   revision: number;
   format: string;
   source: string;
+  reference: string;
   producer: string;
   notes: string[];
   layers: LayerEntry[];
@@ -233,6 +238,21 @@ export interface LintRequest {
   id: number;
   protocol: number;
   op: "lint";
+  tensor: number;
+}
+
+/** Say which tensor of the reference each tensor stands for. */
+export interface MatchRequest {
+  id: number;
+  protocol: number;
+  op: "match";
+}
+
+/** Compare a tensor with what it stands for in the reference; see `MatchReply`. */
+export interface CompareRequest {
+  id: number;
+  protocol: number;
+  op: "compare";
   tensor: number;
 }
 
@@ -330,6 +350,75 @@ export interface LintReply {
   op: "lint";
   complete: boolean;
   findings: FindingEntry[];
+}
+
+/**
+ * A tensor, the tensor of the reference that it stands for, and a sentence that says how that was told.
+ *
+ * `how` is one word for it; `is_doubtful` says that the values deny it.
+ */
+export interface PairEntry {
+  tensor: number;
+  reference: string;
+  how: string;
+  is_doubtful: boolean;
+  sentence: string;
+}
+
+/** A tensor of either model that has no counterpart, and why. */
+export interface UnmatchedEntry {
+  name: string;
+  reason: string;
+}
+
+/** All pairs, and what is left on both sides; until `complete` ask again. */
+export interface MatchReply {
+  id: number;
+  protocol: number;
+  op: "match";
+  complete: boolean;
+  pairs: PairEntry[];
+  unmatched: UnmatchedEntry[];
+  unmatched_reference: UnmatchedEntry[];
+  notes: string[];
+}
+
+/**
+ * How far the values of a tensor are from those of its reference; the error is values minus reference.
+ *
+ * Figures are sums over the `compared` elements, those that are finite on both sides; None stands for a figure that
+ * does not exist. `sqnr_db`, 20 · log10(norm of the reference / norm of the error), is None too where nothing
+ * differs (`differing` is 0 then). `density` counts pairs of reference and error, row by row: a row for each cell
+ * between `reference_edges`, a column for each one between `error_edges`; a cell holds its left edge.
+ * `channel_sqnr_db` and `channel_max_error` have one element for each index of `axis`; infinite and NaN as the
+ * arithmetic has it; None where there are too many.
+ */
+export interface ComparisonEntry {
+  compared: number;
+  differing: number;
+  values_not_finite: number;
+  reference_not_finite: number;
+  sqnr_db: number | null;
+  mse: number | null;
+  max_error: number | null;
+  max_error_at: number[] | null;
+  mean_error: number | null;
+  cosine: number | null;
+  norm_error: number | null;
+  reference_edges: Span;
+  error_edges: Span;
+  density: Span;
+  axis: number | null;
+  channel_sqnr_db: Span | null;
+  channel_max_error: Span | null;
+}
+
+/** The comparison; until it is there ask again for the same. */
+export interface CompareReply {
+  id: number;
+  protocol: number;
+  op: "compare";
+  comparison: ComparisonEntry | null;
 }
 
 /** Nothing is half done any more. */

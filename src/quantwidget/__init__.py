@@ -16,6 +16,7 @@ from quantwidget.quant import QuantScheme
 from quantwidget.tensor import TensorRef
 
 if TYPE_CHECKING:
+    from quantwidget.comparing import compare_models
     from quantwidget.widget import QuantWidget
 
 __version__ = "0.1.0"
@@ -31,15 +32,20 @@ __all__ = [
     "TensorRef",
     "UnsupportedFormatError",
     "__version__",
+    "compare_models",
     "load_tensor_index",
     "open_model",
 ]
 
 
+_LATER = {"QuantWidget": "quantwidget.widget", "compare_models": "quantwidget.comparing"}
+"""Modules that are loaded when they are first asked for: the widget brings the notebook machinery with it."""
+
+
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - as the module protocol has it
-    """Load the widget, and with it the notebook machinery, when it is first asked for."""
-    if name == "QuantWidget":
-        return import_module("quantwidget.widget").QuantWidget
+    """Load what is loaded when it is first asked for."""
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)
 

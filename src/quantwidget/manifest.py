@@ -18,10 +18,12 @@ BITS_DIGITS = 4
 """Decimals of bits per weight."""
 
 
-def manifest_of(index: TensorIndex, *, version: str, revision: int) -> wire.Manifest:
-    """Describe an index for the page.
+def manifest_of(
+    index: TensorIndex, *, version: str, revision: int, reference: TensorIndex | None = None
+) -> wire.Manifest:
+    """Describe an index for the page, and name the reference that it is compared with.
 
-    Only the last part of the source path leaves Python.
+    Only the last part of a source path leaves Python.
     """
     layers = {path: number for number, path in enumerate(index.layers)}
     places = {name: number for number, name in enumerate(index.tensors)}
@@ -50,6 +52,7 @@ def manifest_of(index: TensorIndex, *, version: str, revision: int) -> wire.Mani
         revision=revision,
         format=index.format,
         source=PurePath(index.source).name,
+        reference="" if reference is None else PurePath(reference.source).name or "the reference",
         producer=index.producer,
         notes=list(index.notes),
         layers=[
@@ -87,6 +90,7 @@ def _granularity(quant: QuantScheme) -> str:
 
 
 def bits_per_weight(tensor: TensorRef) -> float | None:
+    """Return the bits that codes and what decodes them take for each element; None for what holds no codes."""
     if tensor.quant is None or not tensor.is_quantized or not tensor.is_readable:
         return None
     return round(tensor.quant.bits_per_weight, BITS_DIGITS)

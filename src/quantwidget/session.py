@@ -14,6 +14,7 @@ import numpy as np
 
 from quantwidget import wire
 from quantwidget.channel_rows import rows_of
+from quantwidget.comparison_entry import comparison_entry, pair_entries, unmatched_entries
 from quantwidget.jobs import Jobs
 from quantwidget.sketches import Payload
 from quantwidget.sketching import Job, Sketching
@@ -21,6 +22,7 @@ from quantwidget.sketching import Job, Sketching
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from quantwidget.comparing import Comparison, Matching
     from quantwidget.index import TensorIndex
     from quantwidget.lint import Finding
     from quantwidget.scanning import Kept
@@ -42,6 +44,9 @@ REMEMBERED_COUNTS = 64
 
 REMEMBERED_FINDINGS = 1024
 """Tensors whose findings are kept."""
+
+REMEMBERED_COMPARISONS = 8
+"""Tensors whose comparison is kept: each holds a distribution of its errors."""
 
 REMEMBERED_CHANNELS = 2
 """Tensors whose channels are half done or finished and kept."""
@@ -98,6 +103,10 @@ class Session:
         As many as there are processors by default.
     kept
         Sketches that were made before; new ones are added.
+    reference
+        The model to compare with; None for none.
+    match
+        Names of its tensors by name of a tensor, where they are known; see `match_tensors`.
     """
 
     def __init__(  # noqa: PLR0913 -- each has a default
@@ -109,6 +118,8 @@ class Session:
         clock: Callable[[], float] = time.monotonic,
         threads: int | None = None,
         kept: Kept | None = None,
+        reference: TensorIndex | None = None,
+        match: Mapping[str, str | None] | None = None,
     ) -> None:
         self.index = index
         self._tensors = tuple(index.tensors.values())
@@ -121,12 +132,17 @@ class Session:
         self._counts: OrderedDict[tuple[int, str, float, float], _CountInWork] = OrderedDict()
         self._channels: OrderedDict[tuple[int, int | None, str], _ChannelsInWork] = OrderedDict()
         self._lint: Jobs[list[Finding]] = Jobs(REMEMBERED_FINDINGS)
+        self._reference, self._match = reference, match
+        self._matching: Jobs[Matching] = Jobs(1)
+        self._comparing: Jobs[Comparison] = Jobs(REMEMBERED_COMPARISONS)
         self._answers: Mapping[str, Callable[[Mapping[str, Any]], tuple[Any, bytes]]] = {
             "hello": self._hello,
             "scan": self._answer_scan,
             "count_range": self._answer_count,
             "channels": self._answer_channels,
             "lint": self._answer_lint,
+            "match": self._answer_match,
+            "compare": self._answer_compare,
             "cancel": self._cancel,
         }
 
@@ -319,11 +335,52 @@ class Session:
         )
         return reply, b""
 
+    def _answer_match(self, body: Mapping[str, Any]) -> tuple[wire.MatchReply, bytes]:
+        matching = self._matched()
+        reply = wire.MatchReply(
+            id=body["id"],
+            protocol=wire.PROTOCOL,
+            op="match",
+            complete=matching is not None,
+            pairs=[] if matching is None else pair_entries(matching, self._numbers),
+            unmatched=[] if matching is None else unmatched_entries(matching.unmatched),
+            unmatched_reference=[] if matching is None else unmatched_entries(matching.unmatched_reference),
+            notes=[] if matching is None else list(matching.notes),
+        )
+        return reply, b""
+
+    def _matched(self) -> Matching | None:
+        from quantwidget.comparing import match_tensors  # noqa: PLC0415 - imported where models are compared
+
+        if self._reference is None:
+            message = "the widget has no reference to compare with"
+            raise RequestError(message)
+        call = partial(match_tensors, self.index, self._reference, self._match)
+        return self._matching.ask("match", call, PIECE_SECONDS)
+
+    def _answer_compare(self, body: Mapping[str, Any]) -> tuple[wire.CompareReply, bytes]:
+        from quantwidget.comparing import compare  # noqa: PLC0415 - imported where models are compared
+
+        number, matching = self._number(body.get("tensor")), self._matched()
+        payload, entry = Payload(), None
+        if matching is not None and self._reference is not None:
+            tensor = self._tensors[number]
+            pair = matching.pairs.get(tensor.name)
+            if pair is None:
+                message = matching.unmatched.get(tensor.name, "the tensor has no counterpart")
+                raise RequestError(message)
+            call = partial(compare, tensor, self._reference, pair)
+            comparison = self._comparing.ask(number, call, PIECE_SECONDS)
+            entry = None if comparison is None else comparison_entry(comparison, payload)
+        reply = wire.CompareReply(id=body["id"], protocol=wire.PROTOCOL, op="compare", comparison=entry)
+        return reply, payload.tobytes()
+
     def _cancel(self, body: Mapping[str, Any]) -> tuple[wire.CancelReply, bytes]:
         self._sketching.cancel()
         self._counts.clear()
         self._channels.clear()
         self._lint.forget()
+        self._comparing.forget()
         return wire.CancelReply(id=body["id"], protocol=wire.PROTOCOL, op="cancel"), b""
 
     def _number(self, item: object) -> int:

@@ -20,6 +20,7 @@ from quantwidget.table import columns_of, data_frame
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     from quantwidget.cache import SketchCache
     from quantwidget.index import TensorIndex
@@ -49,6 +50,11 @@ class QuantWidget(anywidget.AnyWidget):
         ``onnx.ModelProto``, a mapping of name to array, or an object whose layers hold arrays; see `open_model`. A file
         that cannot be read gives a widget that says why. A model in memory is read when the page asks: a widget that
         is made anew shows what training has changed.
+    reference
+        The float original to compare with, in any of these forms.
+    match
+        Names of the reference's tensors by name of a tensor, where the widget should not find them by itself; None for
+        one without a counterpart.
     cache
         True, or a folder: distributions are kept on disk and found again as long as the file is the same.
     theme
@@ -66,7 +72,7 @@ class QuantWidget(anywidget.AnyWidget):
     Raises
     ------
     TypeError
-        ``source`` is none of these: nothing in it holds numbers.
+        ``source`` or ``reference`` is none of these: nothing in it holds numbers.
     """
 
     _esm = static_file("widget.js")
@@ -78,19 +84,29 @@ class QuantWidget(anywidget.AnyWidget):
     theme = traitlets.Enum(("auto", "light", "dark"), "auto").tag(sync=True)
     height = traitlets.Int(DEFAULT_HEIGHT, min=120).tag(sync=True)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- each has a default
         self,
         source: object = None,
         *,
+        reference: object = None,
+        match: Mapping[str, str | None] | None = None,
         cache: bool | str | os.PathLike[str] | None = None,
         theme: str = "auto",
         height: int = DEFAULT_HEIGHT,
     ) -> None:
         self._index = load_tensor_index(source)
-        self._session = Session(self._index, version=__version__, revision=REVISION, kept=_kept(self._index, cache))
+        self._reference = None if reference is None else load_tensor_index(reference)
+        self._session = Session(
+            self._index,
+            version=__version__,
+            revision=REVISION,
+            kept=_kept(self._index, cache),
+            reference=self._reference,
+            match=match,
+        )
         selected = _first_weight(self._index)
         self._session.scan_for(EAGER_SECONDS, first=selected)
-        manifest = manifest_of(self._index, version=__version__, revision=REVISION)
+        manifest = manifest_of(self._index, version=__version__, revision=REVISION, reference=self._reference)
         super().__init__(
             _manifest=zlib.compress(json.dumps(asdict(manifest)).encode()),
             _sketches=self._packed_sketches(),
@@ -104,6 +120,11 @@ class QuantWidget(anywidget.AnyWidget):
     def index(self) -> TensorIndex:
         """What the model holds."""
         return self._index
+
+    @property
+    def reference(self) -> TensorIndex | None:
+        """What the model is compared with, or None."""
+        return self._reference
 
     @property
     def tensor(self) -> TensorRef | None:

@@ -19,7 +19,7 @@ MAX_REQUEST_BYTES = 65_536
 FINER_CELLS = 51_200
 """Equal cells of the grid ``linear``: 200 · 2⁸, so that the edges of 25, 50, 100, 200, … bins are edges of cells."""
 
-Op = Literal["hello", "scan", "count_range", "channels", "lint", "cancel"]
+Op = Literal["hello", "scan", "count_range", "channels", "lint", "match", "compare", "cancel"]
 ElementType = Literal["u2", "u4", "f8"]
 Space = Literal["codes", "values"]
 Grid = Literal["integer", "float16", "bfloat16", "float32", "float64", "points", "linear"]
@@ -165,13 +165,17 @@ class TensorColumns:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What the page shows before any tensor is read."""
+    """What the page shows before any tensor is read.
+
+    ``reference`` names the model that this one is compared with; empty where there is none.
+    """
 
     protocol: int
     version: str
     revision: int
     format: str
     source: str
+    reference: str
     producer: str
     notes: list[str]
     layers: list[LayerEntry]
@@ -269,6 +273,25 @@ class LintRequest:
     id: int
     protocol: int
     op: Literal["lint"]
+    tensor: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchRequest:
+    """Say which tensor of the reference each tensor stands for."""
+
+    id: int
+    protocol: int
+    op: Literal["match"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareRequest:
+    """Compare a tensor with what it stands for in the reference; see `MatchReply`."""
+
+    id: int
+    protocol: int
+    op: Literal["compare"]
     tensor: int
 
 
@@ -383,6 +406,83 @@ class LintReply:
     op: Literal["lint"]
     complete: bool
     findings: list[FindingEntry]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairEntry:
+    """A tensor, the tensor of the reference that it stands for, and a sentence that says how that was told.
+
+    ``how`` is one word for it; ``is_doubtful`` says that the values deny it.
+    """
+
+    tensor: int
+    reference: str
+    how: str
+    is_doubtful: bool
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnmatchedEntry:
+    """A tensor of either model that has no counterpart, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchReply:
+    """All pairs, and what is left on both sides; until ``complete`` ask again."""
+
+    id: int
+    protocol: int
+    op: Literal["match"]
+    complete: bool
+    pairs: list[PairEntry]
+    unmatched: list[UnmatchedEntry]
+    unmatched_reference: list[UnmatchedEntry]
+    notes: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonEntry:
+    """How far the values of a tensor are from those of its reference; the error is values minus reference.
+
+    Figures are sums over the ``compared`` elements, those that are finite on both sides; None stands for a figure that
+    does not exist. ``sqnr_db``, 20 · log10(norm of the reference / norm of the error), is None too where nothing
+    differs (``differing`` is 0 then). ``density`` counts pairs of reference and error, row by row: a row for each cell
+    between ``reference_edges``, a column for each one between ``error_edges``; a cell holds its left edge.
+    ``channel_sqnr_db`` and ``channel_max_error`` have one element for each index of ``axis``; infinite and NaN as the
+    arithmetic has it; None where there are too many.
+    """
+
+    compared: int
+    differing: int
+    values_not_finite: int
+    reference_not_finite: int
+    sqnr_db: float | None
+    mse: float | None
+    max_error: float | None
+    max_error_at: list[int] | None
+    mean_error: float | None
+    cosine: float | None
+    norm_error: float | None
+    reference_edges: Span
+    error_edges: Span
+    density: Span
+    axis: int | None
+    channel_sqnr_db: Span | None
+    channel_max_error: Span | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareReply:
+    """The comparison; until it is there ask again for the same."""
+
+    id: int
+    protocol: int
+    op: Literal["compare"]
+    comparison: ComparisonEntry | None
 
 
 @dataclass(frozen=True, kw_only=True)
