@@ -6,7 +6,7 @@ export const MAX_REQUEST_BYTES = 65536;
 
 export const FINER_CELLS = 51200;
 
-export type Op = "hello" | "scan" | "count_range" | "channels" | "lint" | "match" | "compare" | "cancel";
+export type Op = "hello" | "scan" | "count_range" | "channels" | "lint" | "match" | "compare" | "what_if" | "cancel";
 
 export type ElementType = "u2" | "u4" | "f8";
 
@@ -256,6 +256,15 @@ export interface CompareRequest {
   tensor: number;
 }
 
+/** Carry a quantizer out on every element, without keeping the codes. */
+export interface WhatIfRequest {
+  id: number;
+  protocol: number;
+  op: "what_if";
+  tensor: number;
+  what_if: WhatIf;
+}
+
 /** Forget what is half done. */
 export interface CancelRequest {
   id: number;
@@ -419,6 +428,46 @@ export interface CompareReply {
   protocol: number;
   op: "compare";
   comparison: ComparisonEntry | null;
+}
+
+/**
+ * What a quantizer does to the `count` finite elements of a tensor: exact, but for sums in float64.
+ *
+ * `sqnr_db` is None where nothing is lost (`mse` is 0 then) and where there is no element. `rounding_error` and
+ * `clipping_error` are the squared errors of elements that do not saturate, and of those that do. `code_counts`
+ * holds the count of each code from `first_code` on. `channel_sqnr_db` has one element for each scale, infinite
+ * and NaN as the arithmetic has it; None where there are too many, or one only.
+ */
+export interface EffectEntry {
+  count: number;
+  not_finite: number;
+  sqnr_db: number | null;
+  mse: number | null;
+  rounding_error: number | null;
+  clipping_error: number | null;
+  clipped_share: number | null;
+  max_error: number | null;
+  cosine: number | null;
+  nbytes: number;
+  bits_per_weight: number | null;
+  scale: Extent | null;
+  zero_point: Extent | null;
+  first_code: number;
+  code_counts: Span;
+  channel_sqnr_db: Span | null;
+}
+
+/**
+ * The effect, once all elements have been looked at; until then ask again for the same.
+ *
+ * `elements_done` counts elements of all passes.
+ */
+export interface WhatIfReply {
+  id: number;
+  protocol: number;
+  op: "what_if";
+  elements_done: number;
+  effect: EffectEntry | null;
 }
 
 /** Nothing is half done any more. */

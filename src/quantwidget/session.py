@@ -15,16 +15,18 @@ import numpy as np
 from quantwidget import wire
 from quantwidget.channel_rows import rows_of
 from quantwidget.comparison_entry import comparison_entry, pair_entries, unmatched_entries
+from quantwidget.effect_entry import effect_entry
 from quantwidget.jobs import Jobs
 from quantwidget.sketches import Payload
 from quantwidget.sketching import Job, Sketching
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     from quantwidget.comparing import Comparison, Matching
     from quantwidget.index import TensorIndex
     from quantwidget.lint import Finding
+    from quantwidget.quantizing import Effect
     from quantwidget.scanning import Kept
     from quantwidget.sketches import Sketch
     from quantwidget.storage import Elements
@@ -47,6 +49,9 @@ REMEMBERED_FINDINGS = 1024
 
 REMEMBERED_COMPARISONS = 8
 """Tensors whose comparison is kept: each holds a distribution of its errors."""
+
+REMEMBERED_WHAT_IFS = 8
+"""Quantizers whose effect is half known or known and kept."""
 
 REMEMBERED_CHANNELS = 2
 """Tensors whose channels are half done or finished and kept."""
@@ -82,6 +87,13 @@ class _CountInWork:
 class _ChannelsInWork:
     work: ChannelPass
     merged: int = 0
+
+
+@dataclass
+class _WhatIfInWork:
+    steps: Generator[int, None, Effect]
+    elements: int = 0
+    effect: Effect | None = None
 
 
 class Session:
@@ -132,6 +144,7 @@ class Session:
         self._counts: OrderedDict[tuple[int, str, float, float], _CountInWork] = OrderedDict()
         self._channels: OrderedDict[tuple[int, int | None, str], _ChannelsInWork] = OrderedDict()
         self._lint: Jobs[list[Finding]] = Jobs(REMEMBERED_FINDINGS)
+        self._what_ifs: OrderedDict[tuple[int, wire.WhatIf], _WhatIfInWork] = OrderedDict()
         self._reference, self._match = reference, match
         self._matching: Jobs[Matching] = Jobs(1)
         self._comparing: Jobs[Comparison] = Jobs(REMEMBERED_COMPARISONS)
@@ -143,6 +156,7 @@ class Session:
             "lint": self._answer_lint,
             "match": self._answer_match,
             "compare": self._answer_compare,
+            "what_if": self._answer_what_if,
             "cancel": self._cancel,
         }
 
@@ -375,12 +389,45 @@ class Session:
         reply = wire.CompareReply(id=body["id"], protocol=wire.PROTOCOL, op="compare", comparison=entry)
         return reply, payload.tobytes()
 
+    def _answer_what_if(self, body: Mapping[str, Any]) -> tuple[wire.WhatIfReply, bytes]:
+        from quantwidget.quantizing import checked, effect_in_steps  # noqa: PLC0415 - imported where somebody asks
+
+        number = self._number(body.get("tensor"))
+        tensor = self._tensors[number]
+        try:
+            what_if = checked(body.get("what_if") or {}, tensor.shape)
+        except ValueError as error:
+            raise RequestError(str(error)) from error
+        key = (number, what_if)
+        job = self._what_ifs.pop(key, None) or _WhatIfInWork(effect_in_steps(tensor, what_if))
+        deadline = self._clock() + PIECE_SECONDS
+        while job.effect is None:
+            try:
+                job.elements += next(job.steps)
+            except StopIteration as finished:
+                job.effect = finished.value
+            if self._clock() > deadline:
+                break
+        self._what_ifs[key] = job
+        while len(self._what_ifs) > REMEMBERED_WHAT_IFS:
+            self._what_ifs.popitem(last=False)
+        payload = Payload()
+        reply = wire.WhatIfReply(
+            id=body["id"],
+            protocol=wire.PROTOCOL,
+            op="what_if",
+            elements_done=job.elements,
+            effect=None if job.effect is None else effect_entry(job.effect, payload),
+        )
+        return reply, payload.tobytes()
+
     def _cancel(self, body: Mapping[str, Any]) -> tuple[wire.CancelReply, bytes]:
         self._sketching.cancel()
         self._counts.clear()
         self._channels.clear()
         self._lint.forget()
         self._comparing.forget()
+        self._what_ifs.clear()
         return wire.CancelReply(id=body["id"], protocol=wire.PROTOCOL, op="cancel"), b""
 
     def _number(self, item: object) -> int:

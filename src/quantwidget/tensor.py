@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,9 @@ PIECE = 1 << 19
 GROUP = 16
 """Pieces that are summarised one after the other. Groups are merged in their order, so that a summary is the same
 to the last bit however they are spread over threads, processes and machines."""
+
+MOST_BARS = 512
+"""Codes that get a bar each."""
 
 PARALLEL_ELEMENTS = 1 << 22
 """Smaller tensors are summarised on the caller's thread."""
@@ -285,6 +288,63 @@ class TensorRef(TensorRecord):
             statistics = self.stats()
             range = (statistics.minimum or 0.0, statistics.maximum or 0.0)  # noqa: A001
         return histogram_of((chunk.values for chunk in self.chunks()), linear_edges(range[0], range[1], bins))
+
+    def chart(
+        self,
+        bins: int = 50,
+        *,
+        space: Space = "values",
+        range: tuple[float, float] | None = None,  # noqa: A002 - as NumPy
+        log: bool = False,
+    ) -> Any:  # noqa: ANN401 - an altair.LayerChart
+        """Draw the distribution with Altair, from exact counts in bins: see `quantwidget.charts.histogram`.
+
+        Codes that are integers get a bar each, unless they are more than `MOST_BARS`.
+
+        Parameters
+        ----------
+        bins, range
+            As in `histogram`.
+        space
+            Look at values, or at codes.
+        log
+            Counts on a logarithmic axis.
+
+        Raises
+        ------
+        ImportError
+            Altair is not installed: ``pip install "quantwidget[charts]"``.
+        ValueError, NotDecodedError
+            As `histogram`; the tensor holds plain values, not codes.
+        """
+        from quantwidget import charts  # noqa: PLC0415 - Altair is imported where a chart is wanted
+
+        title, subtitle = self.name, f"{' × '.join(map(str, self.shape)) or 'scalar'} · {self.storage_dtype}"
+        if space == "values":
+            counted, statistics = self.histogram(bins, range), self.stats()
+        else:
+            counted, statistics = self._histogram_of_codes(bins, range)
+        marks = {} if statistics.mean is None else {"mean": statistics.mean}
+        x = "code" if space == "codes" else "value"
+        return charts.histogram(counted, title=title, subtitle=subtitle, x=x, log=log, marks=marks)
+
+    def _histogram_of_codes(
+        self,
+        bins: int,
+        range: tuple[float, float] | None,  # noqa: A002 - as NumPy
+    ) -> tuple[Histogram, Statistics]:
+        statistics = self.sketch(fine=False).code_statistics
+        if statistics is None:
+            message = f"{self.name} holds plain values, not codes"
+            raise NotDecodedError(message)
+        low, high = range if range is not None else (statistics.minimum or 0.0, statistics.maximum or 0.0)
+        is_integer = self.quant is not None and DTYPES[self.quant.code_dtype].is_integer
+        if is_integer and high - low < MOST_BARS:
+            first, last = math.ceil(low), math.floor(high)
+            edges = np.arange(first, last + 2, dtype=np.float64) - np.float64(0.5)
+        else:
+            edges = linear_edges(low, high, bins)
+        return histogram_of((chunk.codes for chunk in self.chunks() if chunk.codes is not None), edges), statistics
 
     def channels(
         self,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from quantwidget.cache import SketchCache
     from quantwidget.index import TensorIndex
+    from quantwidget.quantizing import Quantized
     from quantwidget.tensor import TensorRef
 
 EAGER_SECONDS = 0.05
@@ -66,6 +67,9 @@ class QuantWidget(anywidget.AnyWidget):
     ----------
     selected : str or None
         Name of the selected tensor; synced with the page in both directions.
+    what_if : dict or None
+        The quantizer that somebody thinks of on the page or here, the fields of `quantwidget.wire.WhatIf`; synced in
+        both directions. None until somebody does.
     index : TensorIndex
         What the model holds.
 
@@ -83,6 +87,7 @@ class QuantWidget(anywidget.AnyWidget):
     selected = traitlets.Unicode(None, allow_none=True).tag(sync=True)
     theme = traitlets.Enum(("auto", "light", "dark"), "auto").tag(sync=True)
     height = traitlets.Int(DEFAULT_HEIGHT, min=120).tag(sync=True)
+    what_if = traitlets.Dict(default_value=None, allow_none=True).tag(sync=True)
 
     def __init__(  # noqa: PLR0913 -- each has a default
         self,
@@ -143,6 +148,36 @@ class QuantWidget(anywidget.AnyWidget):
             message = f"no tensor is called {name!r}"
             raise KeyError(message)
         self.selected = name
+
+    def chart(self, bins: int = 50, **options: Any) -> Any:  # noqa: ANN401 - an altair.LayerChart
+        """Draw the selected tensor with Altair; see `TensorRef.chart` for the options.
+
+        Raises
+        ------
+        ValueError
+            No tensor is selected.
+        """
+        if self.tensor is None:
+            message = "no tensor is selected"
+            raise ValueError(message)
+        return self.tensor.chart(bins, **options)
+
+    def quantized(self) -> Quantized:
+        """Carry ``what_if`` out on the selected tensor: its codes, scale and zero point, exact; see docs/what-if.md.
+
+        Raises
+        ------
+        ValueError
+            Nothing is selected or thought of, or what is thought of does not fit the tensor.
+        NotDecodedError
+            The tensor is listed only.
+        """
+        from quantwidget.quantizing import quantize  # noqa: PLC0415 - imported where somebody asks
+
+        if self.tensor is None or self.what_if is None:
+            message = "select a tensor and set what_if, on the page or here"
+            raise ValueError(message)
+        return quantize(self.tensor, self.what_if)
 
     def table(self, backend: str | None = None) -> Any:  # noqa: ANN401 - of somebody else
         """Return a data frame with one row per tensor: what the file says of it, and figures of its distribution.

@@ -19,7 +19,7 @@ MAX_REQUEST_BYTES = 65_536
 FINER_CELLS = 51_200
 """Equal cells of the grid ``linear``: 200 · 2⁸, so that the edges of 25, 50, 100, 200, … bins are edges of cells."""
 
-Op = Literal["hello", "scan", "count_range", "channels", "lint", "match", "compare", "cancel"]
+Op = Literal["hello", "scan", "count_range", "channels", "lint", "match", "compare", "what_if", "cancel"]
 ElementType = Literal["u2", "u4", "f8"]
 Space = Literal["codes", "values"]
 Grid = Literal["integer", "float16", "bfloat16", "float32", "float64", "points", "linear"]
@@ -296,6 +296,17 @@ class CompareRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WhatIfRequest:
+    """Carry a quantizer out on every element, without keeping the codes."""
+
+    id: int
+    protocol: int
+    op: Literal["what_if"]
+    tensor: int
+    what_if: WhatIf
+
+
+@dataclass(frozen=True, kw_only=True)
 class CancelRequest:
     """Forget what is half done."""
 
@@ -483,6 +494,48 @@ class CompareReply:
     protocol: int
     op: Literal["compare"]
     comparison: ComparisonEntry | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectEntry:
+    """What a quantizer does to the ``count`` finite elements of a tensor: exact, but for sums in float64.
+
+    ``sqnr_db`` is None where nothing is lost (``mse`` is 0 then) and where there is no element. ``rounding_error`` and
+    ``clipping_error`` are the squared errors of elements that do not saturate, and of those that do. ``code_counts``
+    holds the count of each code from ``first_code`` on. ``channel_sqnr_db`` has one element for each scale, infinite
+    and NaN as the arithmetic has it; None where there are too many, or one only.
+    """
+
+    count: int
+    not_finite: int
+    sqnr_db: float | None
+    mse: float | None
+    rounding_error: float | None
+    clipping_error: float | None
+    clipped_share: float | None
+    max_error: float | None
+    cosine: float | None
+    nbytes: int
+    bits_per_weight: float | None
+    scale: Extent | None
+    zero_point: Extent | None
+    first_code: int
+    code_counts: Span
+    channel_sqnr_db: Span | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WhatIfReply:
+    """The effect, once all elements have been looked at; until then ask again for the same.
+
+    ``elements_done`` counts elements of all passes.
+    """
+
+    id: int
+    protocol: int
+    op: Literal["what_if"]
+    elements_done: int
+    effect: EffectEntry | None
 
 
 @dataclass(frozen=True, kw_only=True)
