@@ -247,3 +247,15 @@ def test_writing_a_page_keeps_the_sketches_in_the_notebook_too(monkeypatch, tmp_
 def test_a_page_is_not_written_into_a_folder_that_is_not_there(widget, tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         widget.to_html(tmp_path / "nowhere" / "page.html")
+
+
+def test_a_range_ascends_and_is_finite(index):
+    widget = qw.QuantWidget(index)
+    assert widget.range is None
+    widget.range = (-1.5, 2.0)
+    assert tuple(widget.range) == (-1.5, 2.0)
+    for wrong in ((2.0, 1.0), (float("nan"), 1.0), (0.0, float("inf")), (1.0,)):
+        with pytest.raises(traitlets.TraitError):
+            widget.range = wrong
+    assert tuple(widget.range) == (-1.5, 2.0)
+    widget.range = None

@@ -2,8 +2,12 @@
 // The tests take their snapshots of these very functions.
 import type { Signal } from "@preact/signals";
 import { Link, type Presence } from "../src/link";
+import type { Comparing } from "../src/model/comparing";
 import { Store } from "../src/model/store";
-import { FakeHost, type Kernel, kernelFor, scanned } from "../tests/hosts";
+import type { WhatIf } from "../src/wire";
+import { FakeHost, type Kernel, kernelFor, matched, type Said, scanned } from "../tests/hosts";
+import { channelsSaid } from "./channels";
+import { comparedSaid } from "./comparison";
 import {
   affineScheme,
   bell,
@@ -147,6 +151,28 @@ const BIG: ModelSpec = {
   })),
 };
 
+/** Names in which the digits count, a tensor under two names, and floats among the codes. */
+const MIXED: ModelSpec = {
+  source: "mixed.safetensors",
+  format: "safetensors",
+  tensors: [
+    ...NETWORK.tensors,
+    { ...QUANTIZED, layer: "features.10.conv", sketch: clippedSketch() },
+    { ...QUANTIZED, layer: "features.2.conv", sketch: outlierSketch() },
+    { ...FLOAT, layer: "head", aliasOf: 3 },
+  ],
+};
+
+/** A third of the codes stand at the ends. */
+function clippedSketch() {
+  return codesSketch(rounded(bell(432, 0, 130)), { scale: 0.004 });
+}
+
+/** One number takes the range, all others share a few codes. */
+function outlierSketch() {
+  return codesSketch([...rounded(bell(431, 0, 2)), 127], { scale: 0.1 });
+}
+
 /** A store on a model in a notebook; without a kernel it shows what is stored. */
 async function open(
   spec: ModelSpec,
@@ -247,7 +273,283 @@ export const CASES = {
     store.query.value = "no such thing";
     return store;
   },
+
+  "the table, most saturated first": () => table(MIXED),
+
+  "the table by name": async () => {
+    const store = await table(MIXED);
+    store.table.sortBy("name");
+    return store;
+  },
+
+  "the table by effective bits, quantized tensors only": async () => {
+    const store = await table(MIXED);
+    store.table.sortBy("effective_bits");
+    store.table.filter.value = { flag: "quantized" };
+    return store;
+  },
+
+  "the table of a search": async () => {
+    const store = await table(MIXED);
+    store.query.value = "conv int8";
+    return store;
+  },
+
+  "the table of a search without a match": async () => {
+    const store = await table(MIXED);
+    store.query.value = "no such thing";
+    return store;
+  },
+
+  "the table, half of it read": async () => asTable(await halfRead()),
+
+  "the table with no kernel and nothing stored": async () =>
+    asTable(await open(MIXED, { stored: false })),
+
+  "the table of 10,000 tensors": async () =>
+    asTable(await open(BIG, { selected: "blocks.700.attn.k.bias", stored: false })),
+
+  "the table of hostile names": async () => asTable(await open(HOSTILE)),
+
+  "the channels of a per-channel weight, values": async () => {
+    const store = await channels();
+    store.show("values");
+    await until(() => store.channels.answer.value.channels !== null);
+    return store;
+  },
+
+  "the channels by use, one alone": async () => {
+    const store = await channels();
+    store.channels.order.value = "use";
+    store.show("values");
+    await until(() => store.channels.answer.value.channels !== null);
+    store.channels.row.value = 9;
+    return store;
+  },
+
+  "the channels of codes": async () => {
+    const store = await channels();
+    await until(() => store.channels.answer.value.channels !== null);
+    return store;
+  },
+
+  "the channels, many in a row, not counted": async () => {
+    const store = await channels(() => channelsSaid(UNEQUAL, MANY_CHANNELS));
+    await until(() => store.channels.answer.value.channels !== null);
+    return store;
+  },
+
+  "the channels, half of them read": async () => {
+    const reply = { op: "channels", elements_done: 7000, channels: null };
+    let asked = 0;
+    const store = await channels(() => (asked++ === 0 ? { reply } : undefined));
+    await until(() => store.channels.answer.value.elements > 0);
+    return store;
+  },
+
+  "the channels, refused": async () => {
+    const store = await channels(() => ({
+      reply: {
+        op: "error",
+        code: "failed",
+        message: "statistics of 5,000,000 channels are asked for",
+      },
+    }));
+    await until(() => store.channels.answer.value.trouble !== "");
+    return store;
+  },
+
+  "the channels with no kernel": async () => {
+    const store = await select("features.1.conv.weight");
+    store.channels.isOpen.value = true;
+    return store;
+  },
+  "what if floats had 4 bits": () => whatIf("classifier.weight", { bits: 4 }),
+
+  "what if floats were clipped at a percentile": async () => {
+    const store = await whatIf("classifier.weight", { bits: 3, symmetric: false, percentile: 99 });
+    store.whatIf.setRule("percentile");
+    return store;
+  },
+
+  "what if codes had 3 bits with the least error": async () => {
+    const store = await whatIf("features.0.conv.weight", { bits: 3, narrow_range: true });
+    store.whatIf.setRule("mse");
+    return store;
+  },
+
+  "what if a per-channel weight had one range, set by hand": async () => {
+    const store = await whatIf("features.1.conv.weight", { symmetric: false });
+    store.show("values");
+    store.whatIf.setRange(-0.8, 0.5);
+    return store;
+  },
+
+  "what if a bias had another scale": async () => {
+    const store = await whatIf("features.0.conv.bias", {});
+    store.whatIf.setScale(0.001, 0);
+    return store;
+  },
+
+  "compared with the reference": async () => {
+    const store = await compared("features.1.conv.weight");
+    store.show("values");
+    return store;
+  },
+
+  "compared, the reference not laid over": async () => {
+    const store = await compared("features.1.conv.weight");
+    store.show("values");
+    store.comparing.isOverlaid.value = false;
+    return store;
+  },
+
+  "compared, doubtful and not finite": () => compared("features.0.conv.bias"),
+
+  "compared, identical": () => compared("classifier.weight"),
+
+  "compared, refused": () => compared("features.0.conv.weight"),
+
+  "compared, without a counterpart": () => compared("classifier.scale"),
+
+  "compared, nothing selected": () => compared(null),
+
+  "being matched": () => compared("features.1.conv.weight", { match: () => undefined }, () => true),
+
+  "being compared": () =>
+    compared("features.1.conv.weight", { compare: () => undefined }, isMatched),
+
+  "no match": () =>
+    compared(
+      "features.1.conv.weight",
+      { match: () => refused("the reference cannot be read: float.pt is cut short") },
+      (comparing) => comparing.trouble.value !== "",
+    ),
+
+  "compared with no kernel": () =>
+    open({ ...NETWORK, reference: "float.pt" }, { selected: "features.1.conv.weight" }),
+
+  "the table, lowest SQNR first": async () => asTable(await compared("features.1.conv.weight")),
+
+  "the table while tensors are compared": async () =>
+    asTable(await compared("features.1.conv.weight", { compare: () => undefined }, isMatched)),
 } satisfies Record<string, () => Promise<Store>>;
+
+const isMatched = ({ match }: Comparing) => match.value !== null;
+
+function refused(message: string): Said {
+  return { reply: { op: "error", code: "failed", message } };
+}
+
+/** What the weight of four channels was before it was rounded, and after. */
+const [FLOATS, ROUNDED] = [(code: number) => code, Math.round].map((written) =>
+  [0.01, 0.02, 0.005, 0.04].flatMap((scale, channel) =>
+    bell(144, 0, 24 + 8 * channel).map((code) => written(code) * scale),
+  ),
+) as [number[], number[]];
+
+/** The network against a float one; two of its tensors are not there. */
+const MATCHED = matched(
+  [
+    { tensor: 0, reference: "features.0.0.weight" },
+    {
+      tensor: 1,
+      reference: "features.0.0.bias",
+      is_doubtful: true,
+      sentence:
+        "stands for features.0.0.bias, told by the layer, doubtful: cosine 0.21 of 16 elements",
+    },
+    {
+      tensor: 2,
+      reference: "features.1.0.weight",
+      sentence:
+        "stands for features.1.0.weight, told by the name, with features.1.1 (eps 1e-05) folded in",
+    },
+    { tensor: 3, reference: "classifier.weight" },
+  ],
+  {
+    unmatched: [
+      { name: "classifier.scale", reason: "it only serves to decode other tensors" },
+      { name: "classifier.packed", reason: "the other model has nothing left of 2,560 elements" },
+    ],
+    unmatched_reference: [
+      { name: "features.1.1.weight", reason: "it is folded into features.1.conv.weight" },
+    ],
+    notes: ["1 tensor was left out: it cannot be read"],
+  },
+);
+
+function comparedOrRefused(tensor = -1): Said {
+  if (tensor === 2) return comparedSaid(ROUNDED, FLOATS, 4);
+  if (tensor === 3) return comparedSaid([0.5, 0.25, -1], [0.5, 0.25, -1]);
+  if (tensor === 1)
+    return comparedSaid([1, Number.NaN, -2, 0.5], [1.5, 2, 2, Number.POSITIVE_INFINITY]);
+  return refused("the tensor cannot be read: its bytes end early");
+}
+
+/** A store on a model that is compared with another, as far as the kernel goes. */
+async function compared(
+  selected: string | null,
+  said: { match?: Kernel; compare?: Kernel } = {},
+  isReached = (comparing: Comparing) =>
+    comparing.match.value !== null && [0, 1, 2, 3].every((tensor) => !comparing.isAwaited(tensor)),
+): Promise<Store> {
+  const kernel = kernelFor(NETWORK.tensors, {
+    match: () => MATCHED,
+    compare: ({ tensor }) => comparedOrRefused(tensor),
+    ...said,
+  });
+  const store = await open({ ...NETWORK, reference: "float.pt" }, { selected, kernel });
+  const { comparing } = store;
+  await until(() => isReached(comparing));
+  return store;
+}
+
+async function whatIf(name: string, parameters: Partial<WhatIf>): Promise<Store> {
+  const store = await select(name);
+  store.whatIf.isOpen.value = true;
+  store.whatIf.set(parameters);
+  return store;
+}
+
+/** Codes of 40 channels; every seventh has an outlier, and the twelfth is all zero. */
+const UNEQUAL = Array.from({ length: 40 }, (_, channel) => {
+  const codes = rounded(bell(360, (channel % 5) - 2, channel === 11 ? 0 : 12 + (channel % 8) * 4));
+  return channel % 7 === 0
+    ? [...codes.slice(1), 127]
+    : codes.map((code) => (channel === 11 ? 0 : code));
+});
+const SCALES = UNEQUAL.map((_, channel) => 0.002 * 1.08 ** (channel * 1.3));
+const MANY_CHANNELS = {
+  folded: 128,
+  counted: false,
+  note: "too many channels for a histogram of each",
+};
+
+function codesOrValues(space: string | undefined): Said {
+  const codes = UNEQUAL.map((row) => [...row]);
+  const values = codes.map((row, channel) => row.map((code) => code * (SCALES[channel] ?? 1)));
+  return channelsSaid(space === "codes" ? codes : values, { scale: SCALES });
+}
+
+/** A store on a weight whose channels are looked at. */
+async function channels(said: Kernel = ({ space }) => codesOrValues(space)): Promise<Store> {
+  const weight = { ...CHANNELS, shape: [40, 40, 3, 3], sketch: channelsSketch(UNEQUAL, SCALES) };
+  const spec = { source: "wide.onnx", tensors: [weight] };
+  const kernel = kernelFor(spec.tensors, { channels: said });
+  const store = await open(spec, { selected: "features.1.conv.weight", kernel });
+  store.channels.isOpen.value = true;
+  return store;
+}
+
+async function table(spec: ModelSpec): Promise<Store> {
+  return asTable(await open(spec, { selected: "features.0.conv.weight" }));
+}
+
+function asTable(store: Store): Store {
+  store.listing.value = "table";
+  return store;
+}
 
 async function halfRead(): Promise<Store> {
   const spec = { ...NETWORK, tensors: [QUANTIZED, CHANNELS, FLOAT, { ...FLOAT, role: "second" }] };

@@ -38,6 +38,8 @@ export interface ModelSpec {
   layers?: Record<string, string>;
   tensors: TensorSpec[];
   revision?: number;
+  /** Name of the model that this one is compared with. */
+  reference?: string;
 }
 
 const ALIGNMENT = 8;
@@ -78,6 +80,7 @@ export function manifestOf(spec: ModelSpec): Manifest {
     version: "0.1.0",
     revision: spec.revision ?? 1,
     format: spec.format ?? "onnx",
+    reference: spec.reference ?? "",
     source: spec.source,
     producer: "",
     notes: spec.notes ?? [],

@@ -17,7 +17,15 @@ const ROLES: Readonly<Record<string, string>> = {
 };
 
 /** These say all they hold in one line. */
-const ONE_LINE = new Set(["treeitem", "button", "heading", "output", "paragraph", "summary"]);
+const ONE_LINE = new Set([
+  "treeitem",
+  "row",
+  "button",
+  "heading",
+  "output",
+  "paragraph",
+  "summary",
+]);
 
 const STATES = ["aria-level", "aria-expanded", "aria-selected", "aria-pressed"];
 
@@ -38,8 +46,11 @@ function linesOf(node: Node): string[] {
     return text === "" ? [] : [text];
   }
   if (node.matches("dl")) return [...node.children].map(pairOf);
+  if (node instanceof HTMLSelectElement)
+    return [["select", ...labelsOf(node), node.selectedOptions[0]?.textContent].join(" ")];
   if (node.matches(".qw-ticks")) return [`ticks: ${partsOf(node).join("  ")}`];
-  if (node.matches(".qw-bars")) return [`bars: ${blocksOf(node)}`];
+  if (node.matches(".qw-bars, path.qw-spark")) return [`bars: ${blocksOf(node)}`];
+  if (node.matches(".qw-reference path")) return [`outline: ${blocksOf(node)}`];
   if (node.matches(".qw-range-area"))
     return [`range: ${pixels(node, "x")} + ${pixels(node, "width")} px`];
   if (node.getAttribute("aria-hidden") === "true" && !node.matches(".qw-grid, .qw-ticks"))
@@ -74,9 +85,16 @@ function labelsOf(element: Element): string[] {
 /** The texts in an element, one part for each leaf. */
 function partsOf(node: Node): string[] {
   if (!(node instanceof Element)) return [textOf(node)].filter(Boolean);
+  if (node.hasAttribute("aria-sort")) return [columnOf(node)];
   if (node.matches(".qw-spark")) return [blocksOf(node.querySelector("path"), 16)];
-  if (node.children.length === 0) return [node.textContent.trim()].filter(Boolean);
+  if (node.children.length === 0 || node.matches(".qw-long"))
+    return [node.textContent.trim()].filter(Boolean);
   return [...node.childNodes].flatMap(partsOf);
+}
+
+function columnOf(header: Element): string {
+  const order = header.getAttribute("aria-sort");
+  return `${header.textContent.trim()}${order === "none" ? "" : ` (${order})`}`;
 }
 
 function pixels(element: Element, attribute: string): number {

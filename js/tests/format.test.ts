@@ -1,7 +1,28 @@
 import { describe, expect, it } from "vitest";
-import { bytes, compact, count, digitsBetween, measure, percent, shape } from "../src/model/format";
+import {
+  approximate,
+  bytes,
+  compact,
+  count,
+  decibels,
+  digitsBetween,
+  measure,
+  percent,
+  shape,
+} from "../src/model/format";
 
 describe("numbers as people read them", () => {
+  it.each([
+    [47.6453, "47.65"],
+    [100, "100.00"],
+    [-0.5, "-0.50"],
+    [Number.POSITIVE_INFINITY, "∞"],
+    [Number.NEGATIVE_INFINITY, "−∞"],
+    [Number.NaN, "–"],
+  ])("decibels(%d) is %s", (number, text) => {
+    expect(decibels(number)).toBe(text);
+  });
+
   it.each([
     [0, "0"],
     [999, "999"],
@@ -67,6 +88,30 @@ describe("numbers as people read them", () => {
     [1e-9, "< 0.001 %"],
   ])("percent(%d) is %s", (share, text) => {
     expect(percent(share)).toBe(text);
+  });
+
+  it.each([
+    [41.23456, 0, "41.2346"],
+    [41.23456, 0.05, "≈ 41.23 ± 0.06"],
+    [41.2, 3, "≈ 41 ± 4"],
+    [0.004, 0.2, "≈ 0.004 ± 0.2"],
+    [-1.5, 1e-12, "≈ -1.5 ± 1e-12"],
+    [1 / 3, 1e-12, "≈ 0.333333 ± 4e-7"],
+    [9.96, 0.3, "≈ 10 ± 0.4"],
+    [0, 0.25, "≈ 0 ± 0.3"],
+    [41.23456, Number.POSITIVE_INFINITY, "≈ 41.2"],
+  ])("approximate(%d, %d) is %s", (number, error, text) => {
+    expect(approximate(number, error)).toBe(text);
+  });
+
+  it("leaves no true number outside what it says", () => {
+    for (let place = 1; place < 2000; place++) {
+      const number = Math.sin(place) * 10 ** (place % 9) - 1;
+      const error = Math.abs(Math.sin(place * 7)) * 10 ** ((place % 13) - 8);
+      const [, middle, most] = /≈ (\S+) ± (\S+)/.exec(approximate(number, error)) ?? [];
+      const reach = Number(most) * (1 + 1e-12) - error;
+      expect(Math.abs(Number(middle) - number)).toBeLessThanOrEqual(reach);
+    }
   });
 
   it("writes a shape with crosses, and a scalar as a word", () => {

@@ -1,7 +1,14 @@
 // A host in the three flavours in which notebooks differ, with a kernel behind it that tests script.
 import { Payload, type TensorSpec } from "../gallery/make";
 import type { HostModel } from "../src/link";
-import { MAX_REQUEST_BYTES, type Op, PROTOCOL, type ScanReply } from "../src/wire";
+import {
+  MAX_REQUEST_BYTES,
+  type MatchReply,
+  type Op,
+  type PairEntry,
+  PROTOCOL,
+  type ScanReply,
+} from "../src/wire";
 
 export type Flavour = "jupyter" | "colab" | "marimo";
 export const FLAVOURS: readonly Flavour[] = ["jupyter", "colab", "marimo"];
@@ -14,6 +21,7 @@ export interface Request {
   tensors?: number[];
   finer?: number;
   tensor?: number;
+  axis?: number | null;
   space?: string;
   low?: number;
   high?: number;
@@ -198,24 +206,51 @@ interface KernelOptions {
   failing?: Record<number, string>;
   /** Elements in a range. */
   countRange?: (request: Request) => number;
+  /** What is said about channels. */
+  channels?: Kernel;
+  /** What stands for what in the reference. */
+  match?: Kernel;
+  /** How far a tensor is from its counterpart. */
+  compare?: Kernel;
 }
 
 /** A kernel that answers everything, at once. */
 export function kernelFor(tensors: readonly TensorSpec[], options: KernelOptions = {}): Kernel {
   const { piece = 512, failing = {}, countRange = () => 0 } = options;
+  const knowsNone: Kernel = () => ({
+    reply: { op: "error", code: "failed", message: "this kernel knows no channels" },
+  });
   const answers: Record<Op, Kernel> = {
     hello: () => ({ reply: { op: "hello", version: "0.1.0", revision: 1 } }),
     scan: ({ tensors: wanted = [] }) => scanned(wanted.slice(0, piece), tensors, failing),
     count_range: (request) => ({
       reply: { op: "count_range", complete: true, count: countRange(request), elements_done: 0 },
     }),
-    channels: () => ({
-      reply: { op: "error", code: "failed", message: "this kernel knows no channels" },
-    }),
+    channels: options.channels ?? knowsNone,
     lint: () => ({ reply: { op: "lint", complete: true, findings: [] } }),
+    match: options.match ?? (() => matched([])),
+    compare: options.compare ?? (() => ({ reply: { op: "compare", comparison: null } })),
+    what_if: () => ({
+      reply: { op: "error", code: "failed", message: "this kernel quantizes nothing" },
+    }),
     cancel: () => ({ reply: { op: "cancel" } }),
   };
   return (request) => answers[request.op](request);
+}
+
+/** What stands for what, told at once. */
+export function matched(
+  pairs: readonly Partial<PairEntry>[],
+  left: Partial<Pick<MatchReply, "unmatched" | "unmatched_reference" | "notes">> = {},
+): Said {
+  const told = { how: "name", is_doubtful: false };
+  const all = pairs.map((pair) => ({
+    ...told,
+    sentence: `stands for ${pair.reference}, told by the name`,
+    ...pair,
+  }));
+  const nothing = { unmatched: [], unmatched_reference: [], notes: [] };
+  return { reply: { op: "match", complete: true, pairs: all, ...nothing, ...left } };
 }
 
 /** The answer to a scan of some tensors; one without a sketch cannot be read. */

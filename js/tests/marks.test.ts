@@ -1,7 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { barsPath } from "../src/marks/bars";
+import { mapPaths } from "../src/marks/map";
+import { outlinePath } from "../src/marks/outline";
 import { linearScale, logScale } from "../src/marks/scale";
 import { sparklinePath } from "../src/marks/sparkline";
+import { SHADES } from "../src/marks/strip";
 
 describe("a linear scale", () => {
   const scale = linearScale([-1, 3], [10, 50], 4);
@@ -14,6 +17,16 @@ describe("a linear scale", () => {
   it("has round ticks inside its ends", () => {
     expect(scale.ticks).toEqual([-1, 0, 1, 2, 3]);
     expect(linearScale([0.13, 0.94], [0, 100], 4).ticks).toEqual([0.2, 0.4, 0.6, 0.8]);
+  });
+
+  it("has ticks that are round to the last digit, for ends of any size", () => {
+    expect(linearScale([-0.3, 0.3], [0, 1], 6).ticks).toEqual([-0.3, -0.2, -0.1, 0, 0.1, 0.2, 0.3]);
+    expect(linearScale([-3e4, 1.2e5], [0, 1], 4).ticks).toEqual([0, 50000, 100000]);
+    expect(linearScale([1e-7, 3e-7], [0, 1], 2).ticks).toEqual([1e-7, 2e-7, 3e-7]);
+    expect(linearScale([5, 5], [0, 1], 4).ticks).toEqual([]);
+    for (const end of [5e-324, 1e-300, 1e300, Number.MAX_VALUE])
+      for (const tick of linearScale([-end, end], [0, 1], 5).ticks)
+        expect(Math.abs(tick)).toBeLessThanOrEqual(end);
   });
 
   it("upside down puts large numbers at small pixels", () => {
@@ -87,5 +100,39 @@ describe("a sparkline", () => {
   it("of nothing is empty", () => {
     expect(sparklinePath([], 40, 16)).toBe("");
     expect(sparklinePath([0, 0], 40, 16)).toBe("");
+  });
+});
+
+describe("an outline", () => {
+  const x = linearScale([0, 4], [0, 40], 4);
+  const y = linearScale([0, 4], [40, 0], 4);
+
+  it("goes up and down with the cells, from the baseline to the baseline", () => {
+    expect(outlinePath([0, 1, 3, 4], [1, 4, 2], x, y, [0, 40], 40)).toBe(
+      "M0 40V30H10V0H30V20H40V40",
+    );
+  });
+
+  it("ends where the room ends", () => {
+    expect(outlinePath([-2, -1, 1, 6], [1, 2, 3], x, y, [5, 35], 40)).toBe("M5 40V20H10V10H35V40");
+    expect(outlinePath([6, 7], [1], x, y, [0, 40], 40)).toBe("");
+    expect(outlinePath([], [], x, y, [0, 40], 40)).toBe("");
+  });
+});
+
+describe("a map", () => {
+  it("has an area for each cell that holds anything, larger y above, darker for more", () => {
+    const x = linearScale([0, 2], [0, 100], 2);
+    const y = linearScale([0, 2], [10, 0], 2);
+    const paths = mapPaths([0, 1, 2], [0, 1, 2], [0, 1, 1000, 0], x, y);
+    expect(paths).toHaveLength(SHADES);
+    expect(paths[0]).toBe("M0 0H50V5H0Z");
+    expect(paths.at(-1)).toBe("M50 5H100V10H50Z");
+    expect(paths.slice(1, -1).join("")).toBe("");
+  });
+
+  it("of nothing is empty", () => {
+    const scale = linearScale([0, 1], [0, 1], 1);
+    expect(mapPaths([], [], [], scale, scale).join("")).toBe("");
   });
 });

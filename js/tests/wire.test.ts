@@ -29,7 +29,7 @@ function exchange(matches: (one: Exchange) => boolean): Exchange {
 
 /** Answers with the first golden reply to the same operation; a scan with the tensors that were asked for. */
 const kernel: Kernel = ({ id, op, tensors = [] }) => {
-  const { reply, payload } = exchange((one) => one.request.op === op);
+  const { reply, payload } = exchange((one) => one.request.op === op && one.reply.op === op);
   const wanted = (items: unknown) =>
     (items as { tensor: number }[]).filter(({ tensor }) => tensors.includes(tensor));
   const chosen =
@@ -56,7 +56,7 @@ describe.each(FLAVOURS)("real messages in %s", (flavour) => {
     await until(() => store.range.count.value?.exact === true);
     store.scan.stop();
     expect(new Set(host.sent.map(({ op }) => op))).toEqual(
-      new Set(["hello", "scan", "count_range", "cancel"]),
+      new Set(["hello", "scan", "count_range", "lint", "cancel"]),
     );
     for (const sent of host.sent) {
       const { request } = exchange((one) => one.request.op === sent.op && one.reply.op === sent.op);

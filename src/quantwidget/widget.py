@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from dataclasses import asdict
 from pathlib import Path
@@ -67,6 +68,9 @@ class QuantWidget(anywidget.AnyWidget):
     ----------
     selected : str or None
         Name of the selected tensor; synced with the page in both directions.
+    range : tuple of float or None
+        The range that was brushed on the histogram or set here, lower end first, in codes where codes are shown; synced
+        in both directions. None for no choice: the page then shows mean ± deviation.
     what_if : dict or None
         The quantizer that somebody thinks of on the page or here, the fields of `quantwidget.wire.WhatIf`; synced in
         both directions. None until somebody does.
@@ -87,6 +91,7 @@ class QuantWidget(anywidget.AnyWidget):
     selected = traitlets.Unicode(None, allow_none=True).tag(sync=True)
     theme = traitlets.Enum(("auto", "light", "dark"), "auto").tag(sync=True)
     height = traitlets.Int(DEFAULT_HEIGHT, min=120).tag(sync=True)
+    range = traitlets.Tuple(traitlets.Float(), traitlets.Float(), default_value=None, allow_none=True).tag(sync=True)
     what_if = traitlets.Dict(default_value=None, allow_none=True).tag(sync=True)
 
     def __init__(  # noqa: PLR0913 -- each has a default
@@ -240,6 +245,14 @@ class QuantWidget(anywidget.AnyWidget):
     def __repr__(self) -> str:
         """One line about the model."""
         return f"QuantWidget({self._index!r})"
+
+    @traitlets.validate("range")
+    def _ascending(self, proposal: traitlets.Bunch) -> tuple[float, float] | None:
+        ends: tuple[float, float] | None = proposal["value"]
+        if ends is not None and not -math.inf < ends[0] <= ends[1] < math.inf:
+            message = f"a range ascends from one finite number to another, and {ends} does not"
+            raise traitlets.TraitError(message)
+        return ends
 
     @traitlets.validate("selected")
     def _known(self, proposal: traitlets.Bunch) -> str | None:

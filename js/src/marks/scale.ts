@@ -1,5 +1,4 @@
 // Positions on an axis: numbers in, pixels out.
-import { ticks } from "d3-array";
 
 export interface Scale {
   /** Pixel of a number. */
@@ -21,6 +20,20 @@ export function linearScale(
     from: (pixel) => low + ((pixel - start) / (end - start)) * width,
     ticks: ticks(low, high, tickCount),
   };
+}
+
+/** About `count` round numbers from `low` to `high`: multiples of the 1, 2, 5 or 10 times a power of ten nearest by ratio. */
+export function ticks(low: number, high: number, count: number): number[] {
+  const step = (high - low) / count;
+  const power = Math.floor(Math.log10(step));
+  const ratio = step / 10 ** power;
+  const factor = ratio ** 2 >= 50 ? 10 : ratio ** 2 >= 10 ? 5 : ratio ** 2 >= 2 ? 2 : 1;
+  // Of small steps a whole number goes into 1, and dividing by it leaves no trail of digits.
+  const [times, by] = power < 0 ? [1, 10 ** -power / factor] : [factor * 10 ** power, 1];
+  const first = Math.ceil((low / times) * by);
+  const ticks = Math.floor((high / times) * by) - first + 1;
+  if (!(ticks >= 0 && Number.isFinite(first) && Number.isFinite(step))) return [];
+  return Array.from({ length: ticks }, (_, place) => ((first + place) / by) * times);
 }
 
 /** Equal distances for equal ratios, from `floor` up; what lies below stands at the start. */

@@ -15,6 +15,23 @@ export function estimate(number: number, error: number): string {
   return error === 0 ? count(number) : `≈ ${count(number)} ± ${count(error)}`;
 }
 
+/** A measured number that is at most `error` off: 41.2345, or ≈ 41.23 ± 0.06, or ≈ 41.2 where that is not known. */
+export function approximate(number: number, error: number, digits = SIGNIFICANT_DIGITS): string {
+  if (error === 0) return measure(number, digits);
+  if (!Number.isFinite(error)) return `≈ ${measure(number, 3)}`;
+  const last = digitOf(error);
+  const shown = Math.round(Math.log10(digitOf(Math.abs(number) || last) / last)) + 1;
+  const text = measure(number, Math.min(Math.max(shown, 1), digits));
+  // What the text leaves out is part of the error.
+  const most = error + Math.abs(number - Number(text));
+  return `≈ ${text} ± ${measure(Math.ceil(most / digitOf(most)) * digitOf(most), 1)}`;
+}
+
+/** What a one at the first digit of a positive number stands for. */
+function digitOf(number: number): number {
+  return 10 ** Math.floor(Math.log10(number));
+}
+
 /** A count in four characters or so: 864, 9.2k, 1.3M. */
 export function compact(number: number): string {
   const units = ["", "k", "M", "G", "T"];
@@ -53,6 +70,12 @@ export function digitsBetween(low: number, high: number): number {
   if (width === 0 || !Number.isFinite(size / width)) return SIGNIFICANT_DIGITS;
   const digits = Math.ceil(Math.log10(size / width)) + 4;
   return Math.min(Math.max(digits, SIGNIFICANT_DIGITS), MAX_DIGITS);
+}
+
+/** Decibels with two decimals, so that they stand in line: 47.65, ∞, −∞, or – for NaN. */
+export function decibels(number: number): string {
+  if (Number.isFinite(number)) return number.toFixed(2);
+  return number > 0 ? "∞" : number < 0 ? "−∞" : "–";
 }
 
 /** A share of the whole: 68.3 %; digits grow for small shares. */

@@ -126,8 +126,19 @@ export function histogram(
   return { edges, counts, errors, total, map: null, codeOf: null };
 }
 
-/** Counts of a few equal bins over the whole range, for a sparkline. */
+const sparklines = new WeakMap<Sketched, Float64Array>();
+
+/** Counts of a few equal bins over the whole range, for a sparkline; made once. */
 export function sparklineCounts(sketched: Sketched): Float64Array {
+  let counts = sparklines.get(sketched);
+  if (counts === undefined) {
+    counts = fewBins(sketched);
+    sparklines.set(sketched, counts);
+  }
+  return counts;
+}
+
+function fewBins(sketched: Sketched): Float64Array {
   const space: Space = sketched.entry.values === null ? "codes" : "values";
   const statistics = statisticsIn(sketched, space);
   const low = statistics.minimum ?? 0;

@@ -162,8 +162,10 @@ function addCell(noise: Noise, scaled: Scaled, cell: number, levels: Levels): vo
 }
 
 /**
- * Return what `noiseOf` does, from sums over the cells from the first one on: what whole cells add between a level and
- * the middle of the way to the next follows from them, and only cells that a border cuts are looked at.
+ * Return what `noiseOf` does, from sums over the cells from the first one on. Between a level v and the middle of the
+ * way to the next, the terms of a whole cell from a to b are v² - v (a + b) and, with a sign that is the same for all of
+ * them, (b - a) (a + b - 2 v): they follow from sums that know no level, and only cells that a border cuts are looked
+ * at. The twin adds up the same border by border.
  */
 function sums(scaled: Scaled): (quantizer: Quantizer) => Noise {
   const { lower, upper, counts, unit } = scaled;

@@ -64,6 +64,19 @@ export class RangeChoice {
     this.chosen.value = map === null || map.scale === 0 ? null : carried(range, map, space);
   }
 
+  /** What Python is told. */
+  get told(): [number, number] | null {
+    const range = this.chosen.value;
+    return range && [range.low, range.high];
+  }
+
+  /** Take over the range that Python chose. */
+  adopt(told: unknown): void {
+    const [low, high] = Array.isArray(told) ? told : [];
+    const isRange = typeof low === "number" && typeof high === "number";
+    this.chosen.value = isRange ? { low, high } : null;
+  }
+
   /** Forget the choice and every count. */
   forget(): void {
     this.chosen.value = null;

@@ -17,6 +17,8 @@ export class Scan {
   readonly running = signal(true);
   /** Why reading has stopped by itself; empty when it has not. */
   readonly trouble = signal("");
+  /** Raised whenever sketches or failures change. */
+  readonly version: Signal<number> = signal(0);
   readonly progress: ReadonlySignal<Progress> = computed(() => {
     const { tensors } = this.manifest.value;
     const progress = { nbytesDone: this.nbytesInWork.value, nbytesTotal: 0, tensorsLeft: 0 };
@@ -35,8 +37,6 @@ export class Scan {
   private readonly failures = new Map<number, string>();
   /** Tensors that the kernel does not count more finely. */
   private readonly unrefined = new Set<number>();
-  /** Raised whenever sketches or failures change. */
-  private readonly version: Signal<number> = signal(0);
   private readonly nbytesInWork: Signal<number> = signal(0);
   private inView: readonly number[] = [];
   private isPulling = false;

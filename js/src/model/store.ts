@@ -2,10 +2,15 @@
 import { batch, computed, type ReadonlySignal, signal } from "@preact/signals";
 import { type Link, type Presence, RefusedError } from "../link";
 import { type Manifest, PROTOCOL, type SchemeEntry, type Space } from "../wire";
+import { ChannelChoice } from "./channels";
+import { Comparing } from "./comparing";
 import { debounced } from "./debounced";
+import { Findings } from "./findings";
 import { type Histogram, histogram, type Sketched, statisticsIn } from "./histogram";
 import { RangeChoice } from "./range";
 import { Scan } from "./scan";
+import { Shared } from "./shared";
+import { Table } from "./table";
 import {
   buildTree,
   initiallyExpanded,
@@ -14,6 +19,7 @@ import {
   type TreeNode,
   visibleRows,
 } from "./tree";
+import { WhatIfChoice } from "./what-if";
 
 const DEFAULT_BINS = 50;
 const OPEN_ROWS = 200;
@@ -25,6 +31,7 @@ const NOTHING: Manifest = {
   revision: 0,
   format: "none",
   source: "",
+  reference: "",
   producer: "",
   notes: [],
   layers: [],
@@ -54,8 +61,15 @@ export class Store {
   readonly presence: ReadonlySignal<Presence>;
   readonly scan: Scan;
   readonly range: RangeChoice;
+  readonly whatIf: WhatIfChoice;
+  readonly findings: Findings;
+  readonly channels: ChannelChoice;
+  readonly comparing: Comparing;
+  readonly table: Table;
 
   readonly selected = signal(-1);
+  /** What stands on the left. */
+  readonly listing = signal<"layers" | "table">("layers");
   readonly query = signal("");
   readonly expanded = signal<ReadonlySet<string>>(new Set());
   readonly space = signal<Space>("codes");
@@ -89,6 +103,7 @@ export class Store {
   private exchanged: unknown;
   private unpackings = 0;
   private readonly stopSaving: () => void;
+  private readonly shared: readonly Shared[];
 
   constructor(private readonly link: Link) {
     this.presence = link.presence;
@@ -101,9 +116,65 @@ export class Store {
         sketch: this.sketch.value,
       })),
     );
+    this.findings = new Findings(
+      link,
+      computed(() => ({
+        tensor: this.scan.original(this.selected.value),
+        sketch: this.sketch.value,
+      })),
+    );
+    this.whatIf = new WhatIfChoice(
+      computed(() => ({
+        sketch: this.sketch.value,
+        scheme: this.schemeOf(this.selected.value),
+      })),
+    );
+    this.channels = new ChannelChoice(
+      link,
+      computed(() => ({
+        tensor: this.scan.original(this.selected.value),
+        space: this.shownSpace.value,
+        shape: this.manifest.value.tensors.shape[this.selected.value] ?? [],
+        sketch: this.sketch.value,
+        scheme: this.schemeOf(this.selected.value),
+      })),
+    );
+    this.comparing = new Comparing(
+      link,
+      computed(() => ({
+        reference: this.manifest.value.reference,
+        tensor: this.scan.original(this.selected.value),
+        isRead: this.scan.progress.value.tensorsLeft === 0,
+      })),
+    );
+    this.table = new Table(
+      {
+        manifest: this.manifest,
+        query: this.query,
+        sketchOf: (tensor) => this.scan.sketchOf(tensor),
+        schemeOf: (tensor) => this.schemeOf(tensor),
+        comparedOf: (tensor) => this.comparing.knownOf(this.scan.original(tensor)).figures,
+      },
+      computed(() => this.scan.version.value + this.comparing.version.value),
+    );
     link.watch("theme", () => this.readLook());
     link.watch("height", () => this.readLook());
     link.watch("selected", () => this.adoptSelection());
+    // After the selection: a range that Python sets beside a new selection belongs to it.
+    this.shared = [
+      new Shared(
+        link,
+        "range",
+        () => this.range.told,
+        (told) => this.range.adopt(told),
+      ),
+      new Shared(
+        link,
+        "what_if",
+        () => this.whatIf.told,
+        (told) => this.whatIf.adopt(told),
+      ),
+    ];
     link.watch("_manifest", () => void this.readManifest());
     link.watch("_sketches", () => this.scan.adopt(link.readBytes("_sketches")));
     this.readLook();
@@ -136,6 +207,8 @@ export class Store {
     batch(() => {
       this.selected.value = tensor;
       this.range.forget();
+      this.whatIf.forget();
+      this.channels.forget();
       this.reveal(tensor);
     });
     void this.scan.pull();
@@ -157,8 +230,13 @@ export class Store {
 
   dispose(): void {
     this.stopSaving();
+    for (const choice of this.shared) choice.dispose();
     this.scan.dispose();
     this.range.dispose();
+    this.findings.dispose();
+    this.channels.dispose();
+    this.comparing.dispose();
+    this.table.dispose();
     this.link.dispose();
   }
 
@@ -189,6 +267,11 @@ export class Store {
       if (manifest.revision !== this.manifest.value.revision) {
         this.scan.forget();
         this.range.forget();
+        this.whatIf.forget();
+        this.findings.forget();
+        this.channels.forget();
+        this.comparing.forget();
+        this.table.startOver(manifest.reference !== "");
         this.exchanged = undefined;
         this.selected.value = -1;
       }
@@ -196,6 +279,7 @@ export class Store {
       this.expanded.value = initiallyExpanded(this.tree.value.root, OPEN_ROWS);
       this.scan.adopt(this.link.readBytes("_sketches"));
       this.adoptSelection();
+      for (const choice of this.shared) choice.adopt();
       this.trouble.value = "";
       this.loaded.value = true;
     });

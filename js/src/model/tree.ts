@@ -28,7 +28,8 @@ const MAX_DEPTH = 64;
 
 const FIRST_ROLES = ["weight", "bias"];
 
-const ORDER = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
+/** conv2 comes before conv10. */
+export const NATURAL_ORDER = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 
 /** Build the tree of a model: layer paths split at `.` and `/`, tensors as leaves, siblings in natural order. */
 export function buildTree(manifest: Manifest): Tree {
@@ -40,7 +41,6 @@ export function buildTree(manifest: Manifest): Tree {
   for (let tensor = 0; tensor < tensors.name.length; tensor++) {
     const layer = manifest.layers[tensors.layer[tensor] ?? -1];
     const parent = layerNode(layers, root, layer?.path ?? "", opTypes);
-    const scheme = manifest.schemes[tensors.scheme[tensor] ?? -1];
     const name = tensors.name[tensor] ?? "";
     const leaf = node(
       `tensor:${tensor}`,
@@ -50,25 +50,37 @@ export function buildTree(manifest: Manifest): Tree {
     leaf.tensor = tensor;
     leaf.parameters = tensors.alias_of[tensor] === -1 ? (tensors.parameters[tensor] ?? 0) : 0;
     leaf.nbytes = tensors.alias_of[tensor] === -1 ? (tensors.nbytes[tensor] ?? 0) : 0;
-    const lengths = tensors.shape[tensor] ?? [];
-    leaf.text = [
-      name,
-      layer?.path ?? "",
-      layer?.op_type ?? "",
-      scheme?.label ?? tensors.dtype[tensor],
-      tensors.storage_dtype[tensor],
-      lengths.join("×"),
-      lengths.join("x"),
-      `[${lengths.join(",")}]`,
-      lengths.join(", "),
-    ]
-      .join("\n")
-      .toLowerCase();
+    leaf.text = searchText(manifest, tensor);
     parent.children.push(leaf);
     leaves.push(leaf);
   }
   finish(root);
   return { root, leaves };
+}
+
+/** What a search for a tensor looks at, lower case: its names, its types and its shape in the ways to write it. */
+export function searchText({ layers, schemes, tensors }: Manifest, tensor: number): string {
+  const layer = layers[tensors.layer[tensor] ?? -1];
+  const lengths = tensors.shape[tensor] ?? [];
+  return [
+    tensors.name[tensor],
+    layer?.path,
+    layer?.op_type,
+    tensors.role[tensor],
+    schemes[tensors.scheme[tensor] ?? -1]?.label ?? tensors.dtype[tensor],
+    tensors.storage_dtype[tensor],
+    lengths.join("×"),
+    lengths.join("x"),
+    `[${lengths.join(",")}]`,
+    lengths.join(", "),
+  ]
+    .join("\n")
+    .toLowerCase();
+}
+
+/** The words of a query, lower case: a tensor is found that has them all. */
+export function wordsOf(query: string): string[] {
+  return query.toLowerCase().split(/\s+/).filter(Boolean);
 }
 
 /** The rows that can be seen: the children of every expanded layer, in order. */
@@ -86,7 +98,7 @@ export function visibleRows(root: TreeNode, expanded: ReadonlySet<string>): Tree
 
 /** The rows whose tensors match every word of the query, with the layers above them, all open. */
 export function matchingRows(root: TreeNode, query: string): TreeNode[] {
-  const words = query.toLowerCase().split(/\s+/).filter(Boolean);
+  const words = wordsOf(query);
   const rows: TreeNode[] = [];
   const walk = (parent: TreeNode) => {
     for (const child of parent.children) {
@@ -174,7 +186,7 @@ function finish(current: TreeNode, depth = -1): void {
     (a, b) =>
       leavesFirst * (Number(a.tensor < 0) - Number(b.tensor < 0)) ||
       rank(a) - rank(b) ||
-      ORDER.compare(a.label, b.label),
+      NATURAL_ORDER.compare(a.label, b.label),
   );
   for (const child of current.children) {
     child.parent = current;

@@ -1,13 +1,16 @@
 // The bars of the selected tensor: the bin under the pointer, the range that the person drags.
 import { useSignal } from "@preact/signals";
-import { useLayoutEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { barsPath } from "../marks/bars";
+import { outlinePath } from "../marks/outline";
 import { linearScale, logScale, type Scale } from "../marks/scale";
+import { countsOf, onBins } from "../model/comparing";
 import { count, digitsBetween, estimate, measure, percent } from "../model/format";
 import type { Histogram } from "../model/histogram";
 import type { Range } from "../model/range";
 import type { Store } from "../model/store";
 import type { Space } from "../wire";
+import { ClipLimits } from "./clip-limits";
 
 const MARGIN = { top: 10, right: 12, bottom: 24, left: 52 };
 /** The first and last bar keep clear of the axis. */
@@ -16,6 +19,8 @@ const INSET = 5;
 const HEADROOM = 1.05;
 const EDGE_GRIP = 5;
 const CLICK_WIDTH = 3;
+/** An outline may stand out over the tallest bar by this much; the rest of it is cut off. */
+const MOST_OVER = 2;
 /** A logarithmic axis starts below one element, so that one element has a height. */
 const LOG_FLOOR = 0.5;
 
@@ -56,6 +61,9 @@ export function Chart({ store, drawn }: { store: Store; drawn: Histogram }) {
   const tickDigits = Math.max(4, digitsBetween(low, high) - 2);
   let tallest = 0;
   for (const one of counts) tallest = Math.max(tallest, one);
+  const outline = useOutline(store, drawn);
+  if (outline !== null)
+    tallest = Math.max(tallest, Math.min(Math.max(...outline.counts), MOST_OVER * tallest));
   const unit = store.inPercent.value ? 100 / Math.max(drawn.total, 1) : 1;
   const y = countScale(store.logarithmic.value, tallest * HEADROOM, unit, [baseline, MARGIN.top]);
   const range = store.range.shown.value;
@@ -130,6 +138,23 @@ export function Chart({ store, drawn }: { store: Store; drawn: Histogram }) {
             <path class="qw-bars-in-range" d={path} transform={`translate(${-span.start} 0)`} />
           </svg>
         )}
+        {outline && (
+          <g class="qw-reference">
+            <path
+              d={outlinePath(
+                outline.edges,
+                outline.counts,
+                x,
+                { ...y, at: (height) => Math.max(y.at(height), MARGIN.top) },
+                [x.at(low), x.at(high)],
+                baseline,
+              )}
+            />
+            <text x={right} y={MARGIN.top + 10} text-anchor="end">
+              reference
+            </text>
+          </g>
+        )}
         {bin >= 0 && (
           <rect
             class="qw-hovered"
@@ -181,6 +206,12 @@ export function Chart({ store, drawn }: { store: Store; drawn: Histogram }) {
             store.range.chosen.value = null;
           }}
         />
+        <ClipLimits
+          store={store}
+          drawn={drawn}
+          x={x}
+          box={{ left, right, top: MARGIN.top, baseline }}
+        />
       </svg>
       {bin >= 0 && (
         <Tip
@@ -191,6 +222,17 @@ export function Chart({ store, drawn }: { store: Store; drawn: Histogram }) {
         />
       )}
     </div>
+  );
+}
+
+/** The reference's distribution, where values are shown that it can be laid over. */
+function useOutline(store: Store, { edges }: Histogram) {
+  const { shown, isOverlaid } = store.comparing;
+  const isShown = isOverlaid.value && store.shownSpace.value === "values";
+  const compared = isShown && shown.value.comparison;
+  return useMemo(
+    () => (compared ? onBins(countsOf(compared, "reference"), edges) : null),
+    [compared, edges],
   );
 }
 

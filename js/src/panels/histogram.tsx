@@ -2,6 +2,7 @@
 import { hasBinChoice } from "../model/histogram";
 import type { Store } from "../model/store";
 import { Choice } from "../parts/choice";
+import { Slider } from "../parts/slider";
 import { Chart } from "./chart";
 import { RangeRow } from "./range";
 
@@ -67,21 +68,27 @@ function Controls({ store }: { store: Store }) {
           store.logarithmic.value = chosen === "log";
         }}
       />
+      {space === "values" && store.comparing.shown.value.comparison && (
+        <Choice<"shown" | "hidden">
+          label="Reference over the histogram"
+          options={[["shown", "Reference"]]}
+          chosen={store.comparing.isOverlaid.value ? "shown" : "hidden"}
+          onChoose={() => {
+            store.comparing.isOverlaid.value = !store.comparing.isOverlaid.value;
+          }}
+        />
+      )}
       {binned ? (
-        <label class="qw-bins">
-          <span>Bins</span>
-          <input
-            type="range"
-            min={MIN_BINS}
-            max={MAX_BINS}
-            step={BIN_STEP}
-            value={store.bins.value}
-            onInput={(event) => {
-              store.bins.value = event.currentTarget.valueAsNumber;
-            }}
-          />
-          <output>{store.bins.value}</output>
-        </label>
+        <Slider
+          name="Bins"
+          min={MIN_BINS}
+          max={MAX_BINS}
+          step={BIN_STEP}
+          value={store.bins.value}
+          onSlide={(bins) => {
+            store.bins.value = bins;
+          }}
+        />
       ) : (
         hasCodes && <span class="qw-quiet">one bar per code</span>
       )}

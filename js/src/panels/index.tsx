@@ -2,10 +2,15 @@
 
 import { shape } from "../model/format";
 import type { Store } from "../model/store";
+import { ChannelsPanel } from "./channels";
+import { ComparisonPanel } from "./comparison";
+import { ExplorerPanel } from "./explorer";
+import { FindingsPanel } from "./findings";
 import { HeaderPanel } from "./header";
 import { HistogramPanel } from "./histogram";
 import { StatisticsPanel } from "./statistics";
-import { TreePanel, TypeChip } from "./tree";
+import { TypeChip } from "./tree";
+import { WhatIfPanel } from "./what-if";
 
 export function Panels({ store }: { store: Store }) {
   const { notes } = store.manifest.value;
@@ -36,10 +41,14 @@ export function Panels({ store }: { store: Store }) {
         </details>
       )}
       <main class="qw-main">
-        <TreePanel store={store} />
+        <ExplorerPanel store={store} />
         <article class="qw-detail">
           <Title store={store} />
+          <FindingsPanel store={store} />
           <HistogramPanel store={store} />
+          <ComparisonPanel store={store} />
+          <WhatIfPanel store={store} />
+          <ChannelsPanel store={store} />
           <StatisticsPanel store={store} />
         </article>
       </main>

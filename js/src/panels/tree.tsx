@@ -1,6 +1,7 @@
-// The layers: a tree with search, one row per layer and tensor.
+// The layers: a tree with one row per layer and tensor.
 
 import { useSignal } from "@preact/signals";
+import type { RefObject } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { sparklinePath } from "../marks/sparkline";
 import { bytes, compact, count, shape } from "../model/format";
@@ -14,9 +15,14 @@ const SPARK_WIDTH = 56;
 const SPARK_HEIGHT = 16;
 const TYPE_AHEAD_MS = 700;
 
-export function TreePanel({ store }: { store: Store }) {
+interface Props {
+  store: Store;
+  /** Set to what leads into the rows from outside. */
+  enter: RefObject<() => void>;
+}
+
+export function TreePanel({ store, enter }: Props) {
   const list = useRef<HTMLDivElement>(null);
-  const search = useRef<HTMLInputElement>(null);
   const cursor = useSignal("");
   const typed = useRef({ text: "", at: 0 });
   const rows = store.rows.value;
@@ -47,6 +53,8 @@ export function TreePanel({ store }: { store: Store }) {
     );
   };
 
+  enter.current = () => focusRow(active);
+
   const activate = (row: TreeNode) => {
     cursor.value = row.key;
     if (row.tensor >= 0) store.select(row.tensor);
@@ -76,14 +84,13 @@ export function TreePanel({ store }: { store: Store }) {
       },
       Enter: () => row && activate(row),
       " ": () => row && activate(row),
-      "/": () => search.current?.focus(),
     };
     const move = moves[event.key];
     if (move !== undefined) {
       event.preventDefault();
       event.stopPropagation();
       move();
-    } else if (event.key.length === 1) {
+    } else if (event.key.length === 1 && event.key !== "/") {
       event.stopPropagation();
       typeAhead(event.key.toLowerCase());
     }
@@ -108,27 +115,7 @@ export function TreePanel({ store }: { store: Store }) {
     );
 
   return (
-    <section class="qw-tree" aria-label="Layers">
-      <div class="qw-search">
-        <input
-          ref={search}
-          type="search"
-          placeholder="Search name, type or shape"
-          aria-label="Search by name, type or shape"
-          spellcheck={false}
-          value={store.query.value}
-          onInput={(event) => {
-            store.query.value = event.currentTarget.value;
-          }}
-          onKeyDown={(event) => {
-            if (event.key === "Escape" && store.query.value !== "") store.query.value = "";
-            else if (event.key === "ArrowDown") focusRow(active);
-            else return;
-            event.preventDefault();
-          }}
-        />
-        <kbd aria-hidden="true">/</kbd>
-      </div>
+    <>
       <div class="qw-columns" aria-hidden="true">
         <span>layer</span>
         <span class="qw-col-spark" />
@@ -163,7 +150,7 @@ export function TreePanel({ store }: { store: Store }) {
           );
         }}
       />
-    </section>
+    </>
   );
 }
 
@@ -199,7 +186,9 @@ function Row({ store, row, isActive, isSelected, isOpen, onClick }: RowProps) {
         <span class="qw-label">{row.label}</span>
         {row.opType !== "" && <span class="qw-op">{row.opType}</span>}
       </span>
-      <span class="qw-col-spark">{isLeaf && <Sparkline store={store} tensor={row.tensor} />}</span>
+      <span class="qw-col-spark">
+        {isLeaf && <Sparkline store={store} tensor={row.tensor} width={SPARK_WIDTH} />}
+      </span>
       <span class="qw-col-type">{isLeaf && <TypeChip store={store} tensor={row.tensor} />}</span>
       <span class="qw-col-shape">{isLeaf && shape(tensors.shape[row.tensor] ?? [])}</span>
       <span class="qw-col-parameters" title={count(row.parameters)}>
@@ -212,25 +201,40 @@ function Row({ store, row, isActive, isSelected, isOpen, onClick }: RowProps) {
   );
 }
 
+interface ChipProps {
+  store: Store;
+  tensor: number;
+  /** Name the scheme, not only the type of its codes. */
+  isWhole?: boolean;
+}
+
 /** The stored type; filled for codes, crossed out for tensors that are listed only. */
-export function TypeChip({ store, tensor }: { store: Store; tensor: number }) {
+export function TypeChip({ store, tensor, isWhole }: ChipProps) {
   const { tensors } = store.manifest.value;
   const scheme = store.schemeOf(tensor);
   const isReadable = tensors.readable[tensor] !== false;
   const kind = !isReadable ? "qw-chip-listed" : scheme !== null ? "qw-chip-codes" : "";
   return (
     <span class={`qw-chip ${kind}`} title={scheme?.label ?? tensors.dtype[tensor]}>
-      {scheme !== null && isReadable ? scheme.code_dtype : tensors.dtype[tensor]}
+      {scheme !== null && (isWhole || isReadable)
+        ? scheme[isWhole ? "label" : "code_dtype"]
+        : tensors.dtype[tensor]}
     </span>
   );
 }
 
-function Sparkline({ store, tensor }: { store: Store; tensor: number }) {
+interface SparklineProps {
+  store: Store;
+  tensor: number;
+  width: number;
+}
+
+export function Sparkline({ store, tensor, width }: SparklineProps) {
   const sketched = store.scan.sketchOf(tensor);
   if (sketched === null || sketched.entry.statistics.minimum === null) return null;
   return (
-    <svg class="qw-spark" width={SPARK_WIDTH} height={SPARK_HEIGHT} aria-hidden="true">
-      <path d={sparklinePath(sparklineCounts(sketched), SPARK_WIDTH, SPARK_HEIGHT)} />
+    <svg class="qw-spark" width={width} height={SPARK_HEIGHT} aria-hidden="true">
+      <path d={sparklinePath(sparklineCounts(sketched), width, SPARK_HEIGHT)} />
     </svg>
   );
 }

@@ -1,0 +1,326 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import {
+  affineScheme,
+  bell,
+  channelsSketch,
+  codesSketch,
+  type ModelSpec,
+  pointsSketch,
+  rounded,
+  truncatedSketch,
+} from "../gallery/make";
+import { mount } from "../src/index";
+import { limitsOf } from "../src/model/parameters";
+import type { Store } from "../src/model/store";
+import { opened } from "./opened";
+
+const SPEC: ModelSpec = {
+  source: "small.onnx",
+  tensors: [
+    {
+      layer: "codes",
+      role: "weight",
+      shape: [400],
+      dtype: "float32",
+      storage: "INT8",
+      nbytes: 400,
+      scheme: affineScheme(),
+      sketch: codesSketch(rounded(bell(400, 4, 30)), { scale: 0.5, zeroPoint: 4 }),
+    },
+    {
+      layer: "channels",
+      role: "weight",
+      shape: [2, 200],
+      dtype: "float32",
+      storage: "INT8",
+      nbytes: 400,
+      scheme: affineScheme({ granularity: "per_axis", axis: 0 }),
+      sketch: channelsSketch([rounded(bell(200, 0, 30)), rounded(bell(200, 0, 20))], [0.1, 0.2]),
+    },
+    {
+      layer: "floats",
+      role: "weight",
+      shape: [600],
+      dtype: "float32",
+      sketch: truncatedSketch(bell(600, 0, 0.25).map(Math.fround)),
+    },
+    {
+      layer: "zeros",
+      role: "weight",
+      shape: [3],
+      dtype: "float32",
+      sketch: pointsSketch([0, 0, 0]),
+    },
+    { layer: "nothing", role: "weight", shape: [0], dtype: "float32", sketch: pointsSketch([]) },
+  ],
+};
+
+let element: HTMLElement;
+let store: Store;
+let close: () => void;
+
+beforeEach(async () => {
+  element = document.createElement("div");
+  document.body.append(element);
+  ({ store } = await opened("jupyter", { spec: SPEC, stored: true, selected: "codes.weight" }));
+  close = mount(store, element);
+  await drawn();
+});
+
+afterEach(() => {
+  close();
+  store.dispose();
+  element.remove();
+});
+
+const drawn = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+
+function find<Kind extends Element = HTMLElement>(selector: string): Kind {
+  const found = element.querySelector<Kind>(selector);
+  if (found === null) throw new Error(`there is no ${selector}`);
+  return found;
+}
+
+async function press(text: string): Promise<void> {
+  const found = [...element.querySelectorAll("button")].find((one) => one.textContent === text);
+  if (found === undefined) throw new Error(`there is no button ${text}`);
+  found.click();
+  await drawn();
+}
+
+async function open(isOpen = true): Promise<void> {
+  const details = find<HTMLDetailsElement>(".qw-what-if");
+  details.open = isOpen;
+  details.dispatchEvent(new Event("toggle"));
+  await drawn();
+}
+
+async function slide(name: string, number: number): Promise<void> {
+  const label = [...element.querySelectorAll(".qw-what-if label")].find((one) =>
+    one.textContent?.startsWith(name),
+  );
+  const input = label?.querySelector("input");
+  if (!input) throw new Error(`there is no slider ${name}`);
+  input.value = String(number);
+  input.dispatchEvent(new Event("input", { bubbles: true }));
+  await drawn();
+}
+
+async function type(label: string, text: string): Promise<void> {
+  const input = find<HTMLInputElement>(`.qw-what-if input[aria-label="${label}"]`);
+  input.value = text;
+  input.dispatchEvent(new Event("input", { bubbles: true }));
+  input.dispatchEvent(new Event("blur"));
+  await drawn();
+}
+
+function figure(name: string): string {
+  const pair = [...element.querySelectorAll(".qw-what-if dl > div")].find(
+    (one) => one.querySelector("dt")?.textContent === name,
+  );
+  return pair?.querySelector("dd")?.textContent ?? `there is no ${name}`;
+}
+
+function limits(): { low: number; high: number } {
+  const quantizer = store.whatIf.quantizer.value;
+  if (quantizer === null) throw new Error("there is no quantizer");
+  return limitsOf(quantizer);
+}
+
+const quantizer = () => store.whatIf.quantizer.value;
+const parameters = () => store.whatIf.parameters.value;
+
+describe("the panel", () => {
+  it("is closed at first, stays as it is from tensor to tensor, and is not there without values", async () => {
+    expect(find<HTMLDetailsElement>(".qw-what-if").open).toBe(false);
+    expect(element.querySelector(".qw-what-if dl, .qw-limit")).toBeNull();
+    await open();
+    expect(figure("codes used")).toMatch(/^\d+ of 256$/);
+    store.select(2);
+    await drawn();
+    expect(find<HTMLDetailsElement>(".qw-what-if").open).toBe(true);
+    expect(figure("bytes")).toBe("604 B, now 2.4 kB");
+    store.select(4);
+    await drawn();
+    expect(element.querySelector(".qw-what-if")).toBeNull();
+    store.select(2);
+    await drawn();
+    await open(false);
+    expect(element.querySelector(".qw-what-if dl, .qw-limit")).toBeNull();
+  });
+
+  it("says of each figure that is not exact what it may be off", async () => {
+    await open();
+    expect(figure("SQNR")).toMatch(/^[\d.]+ dB$/);
+    store.select(2);
+    await drawn();
+    await slide("Bits", 4);
+    expect(figure("SQNR")).toMatch(/^≈ [\d.]+ ± [\d.]+ dB$/);
+    await press("Percentile");
+    await slide("Within", 0);
+    expect(figure("percentile")).toMatch(/^≈ [\d.]+ ± [\d.]+$/);
+    await press("Affine");
+    expect(figure("percentile")).toMatch(/^≈ -[\d.]+ ± [\d.]+ to ≈ [\d.]+ ± [\d.]+$/);
+    await press("By hand");
+    expect(figure("percentile")).toBe("there is no percentile");
+  });
+
+  it("says that zeros lose nothing", async () => {
+    store.select(3);
+    await drawn();
+    await open();
+    expect(figure("SQNR")).toBe("∞, nothing lost");
+    expect([figure("rounding error"), figure("clipping error")]).toEqual(["–", "–"]);
+  });
+
+  it("says that it tries one scale where the tensor has several", async () => {
+    await open();
+    expect(element.querySelector(".qw-what-if .qw-note")).toBeNull();
+    store.select(1);
+    await drawn();
+    expect(find(".qw-what-if .qw-note").textContent).toContain("stored with 2 scales");
+  });
+
+  it("draws the curve with the best range, the chosen one and that of today", async () => {
+    await open();
+    await drawn();
+    const captions = () =>
+      [...element.querySelectorAll("figcaption")].map((one) => one.textContent);
+    expect(captions()[0]).toMatch(/^Codes -128 to 127, most often -?\d+: [\d.]+ %$/);
+    expect(captions()[1]).toMatch(/best ±[\d.]+: [\d.]+ dB \| chosen \| today$/);
+    expect(find(".qw-curve").getAttribute("d")).toMatch(/^M[\d. ]+(L[\d. ]+){20,}$/);
+    const [best, chosen] = ["best", "chosen"].map((name) =>
+      Number(find(`line.qw-at-${name}`).getAttribute("x1")),
+    );
+    await press("Least error");
+    expect(Number(find("line.qw-at-chosen").getAttribute("x1"))).toBeCloseTo(best ?? 0, 1);
+    expect(best).not.toBe(chosen);
+    store.select(2);
+    await drawn();
+    expect(captions()[1]).toMatch(/chosen$/);
+  });
+});
+
+describe("the parameters", () => {
+  beforeEach(() => open());
+
+  it("are chosen with sliders and buttons", async () => {
+    await slide("Bits", 3);
+    await press("Affine");
+    await press("Narrow");
+    await press("Percentile");
+    await slide("Within", 10);
+    expect(parameters()).toMatchObject({
+      bits: 3,
+      symmetric: false,
+      narrow_range: true,
+      range_rule: "percentile",
+      percentile: 99,
+    });
+    expect(quantizer()).toMatchObject({ code_min: 1, code_max: 7 });
+    await slide("Within", 40);
+    expect(parameters().percentile).toBe(99.999);
+    await slide("Within", 25);
+    expect(parameters().percentile).toBe(99.968);
+    const sliders = element.querySelectorAll<HTMLInputElement>('.qw-what-if input[type="range"]');
+    expect([...sliders].map((slider) => slider.value)).toEqual(["3", "25"]);
+  });
+
+  it("take a clip range, a scale and a zero point that are typed", async () => {
+    await press("Affine");
+    await type("Lower end of the clip range", "-20");
+    await type("Upper end of the clip range", "31");
+    expect(parameters()).toMatchObject({ range_rule: "manual", low: -20, high: 31 });
+    expect(quantizer()).toMatchObject({ scale: Math.fround(0.2), zero_point: 100 });
+    await type("Scale", "0.5");
+    expect(quantizer()).toMatchObject({ scale: 0.5, zero_point: 100 });
+    await type("Zero point", "132");
+    expect(quantizer()).toMatchObject({ scale: 0.5, zero_point: 132 });
+    expect(figure("SQNR")).toBe("∞, nothing lost");
+    await type("Scale", "0");
+    expect(quantizer()).toMatchObject({ scale: 0.5, zero_point: 132 });
+    await type("Lower end of the clip range", "-10");
+    expect(parameters()).toMatchObject({ low: -10, scale: null, zero_point: null });
+  });
+
+  it("by hand are those of one tensor", async () => {
+    await slide("Bits", 5);
+    await type("Upper end of the clip range", "10");
+    expect(parameters()).toMatchObject({ range_rule: "manual", low: -10, high: 10 });
+    store.select(2);
+    expect(parameters()).toMatchObject({ bits: 5, range_rule: "min_max", low: null, high: null });
+  });
+});
+
+describe("the clip limits on the histogram", () => {
+  const limit = (name: string) => find<SVGGElement>(`.qw-limit[aria-label="${name} clip limit"]`);
+  const pixelOf = (name: string) =>
+    Number(/translate\(([\d.]+)/.exec(limit(name).getAttribute("transform") ?? "")?.[1]);
+
+  async function pointer(name: string, event: string, clientX: number): Promise<void> {
+    limit(name).dispatchEvent(
+      new PointerEvent(event, { clientX, button: 0, pointerId: 1, bubbles: true }),
+    );
+    await drawn();
+  }
+
+  async function drag(name: string, pixels: number): Promise<void> {
+    const from = pixelOf(name);
+    await pointer(name, "pointerdown", from);
+    await pointer(name, "pointermove", from + pixels);
+    await pointer(name, "pointerup", from + pixels);
+    await pointer(name, "pointermove", from);
+  }
+
+  beforeEach(async () => {
+    store.select(2);
+    await open();
+    await slide("Bits", 8);
+  });
+
+  it("follow the pointer, the other one too where it is symmetric", async () => {
+    await press("Least error");
+    const from = pixelOf("Lower");
+    await drag("Lower", 30);
+    expect(pixelOf("Lower")).toBeCloseTo(from + 30, 0);
+    expect(parameters().range_rule).toBe("manual");
+    expect(limits().high).toBeCloseTo(-limits().low * (127 / 128), 6);
+    expect(limit("Lower").getAttribute("aria-valuenow")).toBe(String(limits().low));
+  });
+
+  it("leave the other one alone where it is affine, and the range of the histogram too", async () => {
+    await press("Affine");
+    const { low } = limits();
+    await drag("Upper", -60);
+    expect(limits().low).toBeCloseTo(low, 2);
+    expect(limits().high).toBeLessThan(0.6);
+    expect(store.range.chosen.value).toBeNull();
+  });
+
+  it("move with the arrow keys", async () => {
+    expect(limit("Upper").getAttribute("tabindex")).toBe("0");
+    await drag("Upper", -40);
+    const from = pixelOf("Upper");
+    for (const key of ["ArrowLeft", "ArrowLeft", "ArrowLeft", "ArrowRight", "ArrowUp"]) {
+      limit("Upper").dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+      await drawn();
+    }
+    expect(pixelOf("Upper")).toBeCloseTo(from - 4, 0);
+  });
+
+  it("stand among the codes of one map, and not among the codes of several", async () => {
+    store.select(0);
+    await drawn();
+    const { low, high } = limits();
+    const middle = (pixelOf("Lower") + pixelOf("Upper")) / 2;
+    await press("Values");
+    expect((pixelOf("Lower") + pixelOf("Upper")) / 2).toBeCloseTo(middle, 0);
+    expect(limits()).toEqual({ low, high });
+    await press("Codes");
+    store.select(1);
+    await drawn();
+    expect(element.querySelector(".qw-limit")).toBeNull();
+    await press("Values");
+    expect(element.querySelectorAll(".qw-limit").length).toBe(2);
+  });
+});
