@@ -16,6 +16,7 @@ import numpy.typing as npt
 from quantwidget.channels import percentiles_of
 from quantwidget.dtypes import DTYPES
 from quantwidget.errors import NotDecodedError
+from quantwidget.explaining import explain
 from quantwidget.record import TensorRecord
 from quantwidget.schemes import scheme_of
 from quantwidget.sketches import Histogram, Sketch, histogram_of, linear_edges
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from quantwidget.explaining import Explanation
     from quantwidget.schemes import Scheme
     from quantwidget.sketches.channels import ChannelPart, ChannelStatistics
     from quantwidget.storage import Region
@@ -288,6 +290,23 @@ class TensorRef(TensorRecord):
             statistics = self.stats()
             range = (statistics.minimum or 0.0, statistics.maximum or 0.0)  # noqa: A001
         return histogram_of((chunk.values for chunk in self.chunks()), linear_edges(range[0], range[1], bins))
+
+    def explain(self, *index: int) -> Explanation:
+        """Follow one element from its bytes to its value: stored bytes, code, zero point, scale, value.
+
+        Parameters
+        ----------
+        index
+            One whole number per dimension; negative ones count from the end.
+
+        Raises
+        ------
+        IndexError
+            There is no such element.
+        ValueError
+            The tensor is listed only, or holds complex numbers.
+        """
+        return explain(self, index)
 
     def chart(
         self,

@@ -5,7 +5,7 @@ import { barsPath } from "../marks/bars";
 import { outlinePath } from "../marks/outline";
 import { linearScale, logScale, type Scale } from "../marks/scale";
 import { countsOf, onBins } from "../model/comparing";
-import { count, digitsBetween, estimate, measure, percent } from "../model/format";
+import { compact, count, digitsBetween, estimate, measure, percent } from "../model/format";
 import type { Histogram } from "../model/histogram";
 import type { Range } from "../model/range";
 import type { Store } from "../model/store";
@@ -312,7 +312,11 @@ function summary(store: Store, drawn: Histogram): string {
   return `Histogram of ${name}: ${count(drawn.total)} ${store.shownSpace.value} from ${measure(drawn.edges[0] ?? 0)} to ${measure(drawn.edges[drawn.edges.length - 1] ?? 0)} in ${drawn.counts.length} bins`;
 }
 
+/** Longer counts find no room beside the axis. */
+const LONGEST_TICK = 1e6;
+
 function axisCount(tick: number): string {
+  if (tick >= LONGEST_TICK) return compact(tick);
   return Number.isInteger(tick) ? count(tick) : measure(tick, 3);
 }
 
