@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from quantwidget.cache import SketchCache
     from quantwidget.index import TensorIndex
-    from quantwidget.quantizing import Quantized
+    from quantwidget.quantizing import Division, Quantized
     from quantwidget.tensor import TensorRef
 
 EAGER_SECONDS = 0.05
@@ -167,8 +167,13 @@ class QuantWidget(anywidget.AnyWidget):
             raise ValueError(message)
         return self.tensor.chart(bins, **options)
 
-    def quantized(self) -> Quantized:
+    def quantized(self, *, division: Division = "onnx") -> Quantized:
         """Carry ``what_if`` out on the selected tensor: its codes, scale and zero point, exact; see docs/what-if.md.
+
+        Parameters
+        ----------
+        division
+            ``"onnx"`` divides by the scale, ``"torch"`` multiplies by its reciprocal, as fake quantization does.
 
         Raises
         ------
@@ -182,7 +187,7 @@ class QuantWidget(anywidget.AnyWidget):
         if self.tensor is None or self.what_if is None:
             message = "select a tensor and set what_if, on the page or here"
             raise ValueError(message)
-        return quantize(self.tensor, self.what_if)
+        return quantize(self.tensor, self.what_if, division=division)
 
     def table(self, backend: str | None = None) -> Any:  # noqa: ANN401 - of somebody else
         """Return a data frame with one row per tensor: what the file says of it, and figures of its distribution.

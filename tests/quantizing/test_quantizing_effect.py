@@ -138,6 +138,7 @@ def test_what_is_not_finite_is_counted_and_left_out():
     assert two.mse * 298 == pytest.approx(one.mse * 300, rel=1e-12)
     assert two.sqnr_db == pytest.approx(one.sqnr_db, abs=1e-12)
     assert two.code_counts.sum() == 300
+    assert (one.clipped_share, two.clipped_share, two.clipping_error) == (0, 0, 0)
 
 
 def test_there_is_nothing_to_say_of_nothing():

@@ -54,6 +54,13 @@ def test_min_max_of_any_numbers_is_that_of_onnx_runtime(numbers, bits, symmetric
     assert (float(found.scale), int(found.zero_point)) == expected
 
 
+@pytest.mark.parametrize("low", [-0.5, -1.5, -2.5, -126.5])
+def test_a_zero_point_on_a_half_is_that_of_onnx_runtime(low):
+    found = parameters_for(tensor_of(np.array([low, low + 255], np.float32)), asked(symmetric=False))
+    assert (found.scale, found.zero_point) == by_onnx_runtime(low, low + 255, 8, symmetric=False)
+    assert found.zero_point % 2 == 0
+
+
 @pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize("bits", [4, 8])
 def test_min_max_is_that_of_the_observers_of_torch_but_for_the_last_bit(symmetric, bits):
@@ -200,6 +207,29 @@ def test_an_affine_search_moves_the_end_that_an_outlier_has_moved(bits, outlier)
     assert errors[1] <= 1.15 * best
     if outlier and bits < 8:
         assert errors[1] < errors[0] / 1.5
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_an_affine_search_moves_either_end_alone(sign):
+    array = np.append(np.random.default_rng(6).uniform(-0.2, 1.8, 40_000), -9).astype(np.float32)
+    what_if = asked(bits=4, symmetric=False, range_rule="mse")
+    values = sign * quantize(tensor_of(sign * array), what_if).values()
+    error = float(np.square(values.astype(np.float64) - array).sum())
+    lows, highs = np.linspace(-0.7, -0.1, 15), np.linspace(1.4, 2.2, 15)
+    best = min(squared_error(array, low, high, 4, symmetric=False) for low in lows for high in highs)
+    assert error <= 1.1 * best
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_the_search_leaves_out_what_is_not_finite(symmetric):
+    array = np.random.default_rng(7).standard_t(4, (3, 500)).astype(np.float32)
+    what_if = asked(bits=3, symmetric=symmetric, range_rule="mse", granularity="per_axis", axis=0)
+    expected = parameters_for(tensor_of(array), what_if)
+    other = np.column_stack([array, np.full(3, np.nan), np.full(3, -np.inf)]).astype(np.float32)
+    found = parameters_for(tensor_of(other), what_if)
+    np.testing.assert_array_equal(found.scale, expected.scale)
+    np.testing.assert_array_equal(found.zero_point, expected.zero_point)
+    assert (found.scale < parameters_for(tensor_of(array), what_if | {"range_rule": "min_max"}).scale).all()
 
 
 def test_the_search_takes_few_scales_at_a_time_where_there_are_many(monkeypatch):

@@ -122,7 +122,7 @@ def _counted(
 def _keys(elements: Floats, *, magnitudes: bool) -> Keys:
     """Turn the finite elements into integers that ascend with them."""
     numbers = elements[np.isfinite(elements)]
-    patterns: Keys = ((np.abs(numbers) if magnitudes else numbers) + np.float32(0)).view(np.uint32)  # −0 becomes 0
+    patterns: Keys = (np.abs(numbers) if magnitudes else numbers).view(np.uint32)
     return np.where(patterns & _SIGN, ~patterns, patterns | _SIGN)
 
 
