@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -14,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from quantwidget import wire
 from quantwidget.dtypes import DTYPES
 from quantwidget.sketches import Payload, Sketch, linear_edges
-from quantwidget.sketches.kernels import LANES, KeyCounts, engine, engines, key_counts, plain
+from quantwidget.sketches.kernels import LANES, KeyCounts, engine, engines, key_counts, plain, turn
 from quantwidget.sketches.kernels import compiled as numba_kernels
 
 ENGINES = {"numpy": plain, "numba": numba_kernels}
@@ -226,3 +228,38 @@ def test_the_last_few_elements_are_counted_too(rest):
     sketch.update(array)
     assert sketch.values.cells().counts.sum() == sketch.statistics.count == array.size
     assert sketch.statistics.mean == pytest.approx(array.mean(dtype=np.float64), rel=1e-9)
+
+
+def counted_in_turn(array):
+    with turn():
+        sketch = Sketch(value_dtype=DTYPES["float32"], size=array.size)
+        sketch.update(array)
+    return sketch.statistics.count
+
+
+def test_while_numpy_counts_threads_take_turns(monkeypatch):
+    monkeypatch.setenv("QUANTWIDGET_ENGINE", "numpy")
+    order, begun = [], threading.Event()
+
+    def wait_for_a_turn():
+        begun.set()
+        with turn():
+            order.append("second")
+
+    with turn():
+        thread = threading.Thread(target=wait_for_a_turn)
+        thread.start()
+        begun.wait()
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+    monkeypatch.setenv("QUANTWIDGET_ENGINE", "numba")
+    with turn(), turn():
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes are forked")
+def test_a_process_that_is_forked_off_in_the_middle_of_a_turn_does_not_wait(monkeypatch):
+    monkeypatch.setenv("QUANTWIDGET_ENGINE", "numpy")
+    with turn(), multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply_async(counted_in_turn, (np.ones(5000, np.float32),)).get(60) == 5000

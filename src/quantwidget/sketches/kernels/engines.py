@@ -131,7 +131,17 @@ def engine() -> Literal["numpy", "numba"]:
     return "numpy"
 
 
-_turn = threading.Lock()
+class _Turn:
+    lock = threading.Lock()
+
+    @classmethod
+    def forget(cls) -> None:
+        """Make another lock: a process that was forked off has none of the threads that might hold this one."""
+        cls.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Turn.forget)
 
 
 def turn() -> AbstractContextManager[object]:
@@ -140,7 +150,7 @@ def turn() -> AbstractContextManager[object]:
     Its kernels are many short calls. Between these, threads hand each other the interpreter's lock, which takes them
     longer than another processor saves. Reading needs no turn.
     """
-    return _turn if engine() == "numpy" else contextlib.nullcontext()
+    return _Turn.lock if engine() == "numpy" else contextlib.nullcontext()
 
 
 def kernels_for(elements: int) -> Kernels:
