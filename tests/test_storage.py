@@ -234,7 +234,7 @@ def test_an_entry_that_inflates_to_another_size_than_stated_is_refused(stated):
 
 
 def test_elements_that_lie_in_a_file_as_they_are_shown_are_held_once_while_they_are_read(tmp_path):
-    whole = np.random.default_rng().standard_normal((512, 1024), dtype=np.float32)
+    whole = np.random.default_rng().standard_normal((2048, 1024), dtype=np.float32)
     (tmp_path / "w.bin").write_bytes(b"head" + whole.tobytes())
     storage = Storage(ModelFile(tmp_path / "w.bin"), DTYPES["float32"], whole.shape, 4)
     tracemalloc.start()
