@@ -232,6 +232,17 @@ describe("the table", () => {
     expect(table.figures(0)).toBe(before);
   });
 
+  it("begins with the lowest SQNR after a model with a reference is opened, until one without", async () => {
+    await open();
+    table.sortBy("name");
+    table.startOver(false);
+    expect(table.sorting.value.column).toBe("name");
+    table.startOver(true);
+    expect(table.sorting.value).toEqual({ column: "sqnr_db", descends: false });
+    table.startOver(false);
+    expect(table.sorting.value).toEqual({ column: "saturation", descends: true });
+  });
+
   it("filters by nothing after another model is opened", async () => {
     const { store: another, host } = await opened("jupyter", { spec: MODEL });
     store = another;

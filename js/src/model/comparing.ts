@@ -2,7 +2,6 @@
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import type { Link } from "../link";
 import type { CompareReply, ComparisonEntry, MatchReply, PairEntry, Span } from "../wire";
-import type { Figures } from "./figures";
 import { readSpan } from "./sketch";
 
 /** A comparison with its arrays read out of the payload. */
@@ -35,7 +34,7 @@ export interface LookedAt {
 
 /** What came of comparing a tensor. */
 interface Known {
-  figures?: Figures;
+  figures?: ComparisonEntry;
   /** Kept for some only. */
   comparison?: Comparison;
   /** Why there is none. */
@@ -77,6 +76,7 @@ export class Comparing {
   private readonly kept: number[] = [];
   /** What to ask for now: the match, the selected tensor, then the others; null for nothing. */
   private readonly next = computed(() => {
+    this.version.value;
     const { reference, tensor, isRead } = this.of.value;
     const presence = this.link.presence.value;
     if (reference === "" || (presence !== "online" && presence !== "busy")) return null;
@@ -116,12 +116,12 @@ export class Comparing {
 
   /** Forget everything: another model is open. */
   forget(): void {
+    this.turn += 1;
     this.known.clear();
     this.kept.length = 0;
     this.match.value = null;
     this.trouble.value = "";
     this.version.value += 1;
-    this.turn += 1;
   }
 
   dispose(): void {
@@ -156,12 +156,11 @@ export class Comparing {
           : null;
       }
       const { reply, payload } = await this.link.ask<CompareReply>("compare", { tensor });
-      const entry = reply.comparison;
-      if (entry === null) return null;
-      const comparison = comparisonFrom(entry, payload);
-      return () => this.keep(tensor, { comparison, figures: figuresFrom(entry) });
+      if (reply.comparison === null) return null;
+      const comparison = comparisonFrom(reply.comparison, payload);
+      return () => this.keep(tensor, { comparison, figures: comparison.figures });
     } catch (error) {
-      const { message } = error as Error;
+      const message = (error as Error).message || String(error);
       return () => {
         // Without a kernel the link says so, and asking goes on when it is back.
         if (this.link.presence.peek() !== "online") return;
@@ -179,26 +178,17 @@ export class Comparing {
   }
 }
 
-/** Read the arrays that the kernel has sent. */
-export function comparisonFrom(figures: ComparisonEntry, payload: Uint8Array): Comparison {
+/** Read the arrays that the kernel has sent; the SQNR is infinite where nothing differs. */
+export function comparisonFrom(entry: ComparisonEntry, payload: Uint8Array): Comparison {
   const read = (span: Span) => Float64Array.from(readSpan(payload, span));
+  const isSame = entry.compared > 0 && entry.differing === 0;
   return {
-    figures,
-    referenceEdges: read(figures.reference_edges),
-    errorEdges: read(figures.error_edges),
-    density: read(figures.density),
-    channels: figures.channel_sqnr_db && read(figures.channel_sqnr_db),
+    figures: { ...entry, sqnr_db: isSame ? Number.POSITIVE_INFINITY : entry.sqnr_db },
+    referenceEdges: read(entry.reference_edges),
+    errorEdges: read(entry.error_edges),
+    density: read(entry.density),
+    channels: entry.channel_sqnr_db && read(entry.channel_sqnr_db),
   };
-}
-
-/** What the table shows; a figure that does not exist is left out, and the SQNR is infinite where nothing differs. */
-function figuresFrom({ compared, differing, ...entry }: ComparisonEntry): Figures {
-  const figures: Figures = {};
-  const sqnr_db = compared > 0 && differing === 0 ? Number.POSITIVE_INFINITY : entry.sqnr_db;
-  if (sqnr_db !== null) figures.sqnr_db = sqnr_db;
-  if (entry.cosine !== null) figures.cosine = entry.cosine;
-  if (entry.max_error !== null) figures.max_error = entry.max_error;
-  return figures;
 }
 
 /** The distribution of the reference or of the error alone: the density summed over the other one. */
@@ -228,21 +218,15 @@ export interface ChannelBars {
 /** Fold channels until they fit into a picture; what is NaN is no worse than others. */
 export function worstOf(channels: Float64Array): ChannelBars {
   const folded = Math.ceil(channels.length / MOST_BARS);
-  const bars = new Float64Array(Math.ceil(channels.length / folded)).fill(Number.NaN);
-  let top = 1;
-  channels.forEach((sqnr, channel) => {
-    const bar = Math.floor(channel / folded);
-    if (!(sqnr >= (bars[bar] as number)) && !Number.isNaN(sqnr)) bars[bar] = sqnr;
-    if (Number.isFinite(sqnr)) top = Math.max(top, sqnr);
-  });
-  let worst = Math.max(
-    bars.findIndex((sqnr) => !Number.isNaN(sqnr)),
-    0,
+  const bars = Float64Array.from({ length: Math.ceil(channels.length / folded) }, (_, bar) =>
+    channels.subarray(bar * folded, (bar + 1) * folded).reduce(lesser),
   );
-  bars.forEach((sqnr, bar) => {
-    if (sqnr < (bars[worst] as number)) worst = bar;
-  });
-  return { folded, bars, worst, top };
+  const worst = Math.max(bars.indexOf(bars.reduce(lesser)), 0);
+  return { folded, bars, worst, top: Math.max(1, ...channels.filter(Number.isFinite)) };
+}
+
+function lesser(one: number, other: number): number {
+  return one <= other || Number.isNaN(other) ? one : other;
 }
 
 /** A distribution as it would stand on bins as wide as those of a histogram. */

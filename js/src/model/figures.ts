@@ -17,9 +17,9 @@ export interface Figures {
   /** Entropy of the codes in bits: −Σ p · log₂ p over the codes that occur. */
   effective_bits?: number;
   /** Against the reference: signal to quantization noise, infinite where nothing differs. */
-  sqnr_db?: number;
-  cosine?: number;
-  max_error?: number;
+  sqnr_db?: number | null;
+  cosine?: number | null;
+  max_error?: number | null;
 }
 
 /** A scheme with more bits has so many codes that nobody counts the unused ones. */

@@ -204,11 +204,9 @@ export class Table {
 
   /** What is known of a tensor; null until it is read. */
   figures(tensor: number): Figures | null {
-    const sketched = this.sources.sketchOf(tensor);
+    const known = this.sketchFigures(tensor);
     const compared = this.sources.comparedOf(tensor);
-    if (compared !== undefined)
-      return { ...(sketched && this.sketchFigures(tensor, sketched)), ...compared };
-    return sketched && this.sketchFigures(tensor, sketched);
+    return compared === undefined ? known : { ...known, ...compared };
   }
 
   /** Another model is open: no filter, and the worst first. */
@@ -218,7 +216,9 @@ export class Table {
     else if (isCompared(this.sorting.value.column)) this.sorting.value = MOST_SATURATED;
   }
 
-  private sketchFigures(tensor: number, sketched: Sketched): Figures {
+  private sketchFigures(tensor: number): Figures | null {
+    const sketched = this.sources.sketchOf(tensor);
+    if (sketched === null) return null;
     let figures = this.figuresOfSketches.get(sketched);
     if (figures === undefined) {
       figures = figuresOf(sketched, this.sources.schemeOf(tensor));
@@ -251,8 +251,10 @@ export class Table {
     }
     if (isOfManifest(column)) return Float64Array.from(rows, (row) => row[column] ?? Number.NaN);
     this.settled.value;
+    const known = (tensor: number) =>
+      isCompared(column) ? this.sources.comparedOf(tensor) : this.sketchFigures(tensor);
     return untracked(() =>
-      Float64Array.from(rows, ({ tensor }) => this.figures(tensor)?.[column] ?? Number.NaN),
+      Float64Array.from(rows, ({ tensor }) => known(tensor)?.[column] ?? Number.NaN),
     );
   }
 

@@ -4,6 +4,7 @@ import { useMemo } from "preact/hooks";
 import { barsPath } from "../marks/bars";
 import { mapPaths } from "../marks/map";
 import { SHADES } from "../marks/strip";
+import { linearEdges } from "../model/bins";
 import { type Comparison, countsOf, worstOf } from "../model/comparing";
 import { count, decibels, measure } from "../model/format";
 import type { Store } from "../model/store";
@@ -39,7 +40,7 @@ function Counterpart({ store }: { store: Store }) {
   const { comparison, trouble = comparing.trouble.value } = comparing.shown.value;
   const match = comparing.match.value;
   const waiting = () => {
-    if (trouble !== "") return <p class="qw-warning">{trouble}</p>;
+    if (trouble !== "") return <p class="qw-warning">Not compared: {trouble}.</p>;
     if (store.presence.value === "offline")
       return <p class="qw-quiet">Models are compared in the running notebook.</p>;
     const label = pair ? "Comparing the tensor" : "Matching the tensors";
@@ -62,11 +63,14 @@ function Compared({ comparison }: { comparison: Comparison }) {
   const { figures } = comparison;
   const notFinite = figures.values_not_finite + figures.reference_not_finite;
   const differs = figures.differing > 0;
-  const same = figures.compared === 0 ? "–" : notFinite > 0 ? "∞" : "identical";
-  const sqnr = figures.sqnr_db === null ? "–" : `${decibels(figures.sqnr_db)} dB`;
+  const isSame = figures.sqnr_db === Number.POSITIVE_INFINITY;
   const at = figures.max_error_at;
   const rows: [string, string, string?][] = [
-    ["SQNR", differs ? sqnr : same, "20 · log10(norm of the reference / norm of the error)"],
+    [
+      "SQNR",
+      isSame ? "identical" : ratio(figures.sqnr_db),
+      "20 · log10(norm of the reference / norm of the error)",
+    ],
     ["cosine", measure(figures.cosine, 8)],
     ["MSE", measure(figures.mse, DIGITS), "mean squared error"],
     [
@@ -107,9 +111,8 @@ function ErrorPlot({ comparison }: { comparison: Comparison }) {
   const { edges, counts } = useMemo(() => countsOf(comparison, "error"), [comparison]);
   const x = across(edges[0] ?? 0, edges.at(-1) ?? 1);
   const y = upwards(0, Math.max(...counts));
-  const caption = "Error: values − reference";
   return (
-    <Plot label={caption} caption={caption} x={x} y={y}>
+    <Plot name="Error: values − reference" x={x} y={y}>
       <path class="qw-bars" d={barsPath(edges, counts, x, y, y.at(0))} />
     </Plot>
   );
@@ -121,12 +124,7 @@ function DensityPlot({ comparison }: { comparison: Comparison }) {
   const y = upwards(errorEdges[0] ?? 0, errorEdges.at(-1) ?? 1);
   const paths = useMemo(() => mapPaths(referenceEdges, errorEdges, density, x, y), [comparison]);
   return (
-    <Plot
-      label="Error by reference value"
-      caption="Error by reference value, log shades"
-      x={x}
-      y={y}
-    >
+    <Plot name="Error by reference value, log shades" x={x} y={y}>
       {paths.map((path, shade) => (
         <path key={shade} class="qw-shade" d={path} opacity={(shade + 1) / SHADES} />
       ))}
@@ -145,25 +143,24 @@ function ChannelPlot({ axis, channels }: ChannelProps) {
   const { folded, bars, worst, top } = useMemo(() => worstOf(channels), [channels]);
   const x = across(0, bars.length * folded);
   const y = upwards(0, top);
-  const edges = Float64Array.from({ length: bars.length + 1 }, (_, bar) => bar * folded);
+  const edges = linearEdges(0, bars.length * folded, bars.length);
   // A bar of nothing would not be seen.
   const heights = bars.map((sqnr) =>
     Number.isNaN(sqnr) ? 0 : Math.max(Math.min(sqnr, top), top / 99),
   );
-  const one = heights.map((height, bar) => (bar === worst ? height : 0));
-  const nameOf = (bar: number) => {
-    const last = Math.min((bar + 1) * folded, channels.length) - 1;
-    return `${bar * folded}${folded > 1 ? `–${last}` : ""}: ${decibels(bars[bar] ?? Number.NaN)} dB`;
-  };
   const shown = pointed.value < 0 ? worst : pointed.value;
+  const first = shown * folded;
+  const last = Math.min(first + folded, channels.length) - 1;
+  const label = last > first ? `${first}–${last}` : first;
+  const detail = `${shown === worst ? "worst " : ""}${label}, ${ratio(bars[shown] ?? null)}`;
   const point = (bar: number) => {
     pointed.value = Math.min(Math.max(bar, 0), bars.length - 1);
   };
-  const caption = `SQNR by channel of axis ${axis}, ${shown === worst ? "worst " : ""}${nameOf(shown)}`;
   return (
     <Plot
-      label="SQNR by channel"
-      caption={caption}
+      name={`SQNR by channel of axis ${axis}`}
+      detail={detail}
+      aria-valuetext={detail}
       x={x}
       y={y}
       role="slider"
@@ -171,7 +168,6 @@ function ChannelPlot({ axis, channels }: ChannelProps) {
       aria-valuemin={0}
       aria-valuemax={bars.length - 1}
       aria-valuenow={shown}
-      aria-valuetext={nameOf(shown)}
       onPointerMove={(event: PointerEvent) => {
         const { left, width } = (event.currentTarget as Element).getBoundingClientRect();
         point(Math.floor(((event.clientX - left) / width) * bars.length));
@@ -185,12 +181,19 @@ function ChannelPlot({ axis, channels }: ChannelProps) {
       }}
     >
       <path class="qw-bars" d={barsPath(edges, heights, x, y, y.at(0))} />
-      <path class="qw-worst" d={barsPath(edges, one, x, y, y.at(0))} />
+      <path
+        class="qw-worst"
+        d={barsPath(edges.slice(worst), heights.slice(worst, worst + 1), x, y, y.at(0))}
+      />
       {pointed.value >= 0 && (
-        <rect class="qw-hovered" x={x.at(shown * folded)} width={x.at(folded)} height={y.at(0)} />
+        <rect class="qw-hovered" x={x.at(first)} width={x.at(folded)} height={y.at(0)} />
       )}
     </Plot>
   );
+}
+
+function ratio(sqnr: number | null): string {
+  return `${decibels(sqnr ?? Number.NaN)} dB`;
 }
 
 function Unmatched({ match }: { match: MatchReply }) {

@@ -19,8 +19,9 @@ export function upwards(low: number, high: number): Scale {
 }
 
 interface Props {
-  label: string;
-  caption: string;
+  name: string;
+  /** What is pointed at. */
+  detail?: string;
   x: Scale;
   y: Scale;
   children: ComponentChildren;
@@ -28,10 +29,10 @@ interface Props {
   [attribute: string]: any;
 }
 
-export function Plot({ label, caption, x, y, children, ...attributes }: Props) {
+export function Plot({ name, detail, x, y, children, ...attributes }: Props) {
   return (
     <figure>
-      <svg class="qw-plot" height={HEIGHT + 18} role="img" aria-label={label} {...attributes}>
+      <svg class="qw-plot" height={HEIGHT + 18} role="img" aria-label={name} {...attributes}>
         <svg
           role="presentation"
           viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
@@ -54,7 +55,10 @@ export function Plot({ label, caption, x, y, children, ...attributes }: Props) {
           ))}
         </g>
       </svg>
-      <figcaption class="qw-quiet">{caption}</figcaption>
+      <figcaption class="qw-quiet">
+        {name}
+        {detail && `: ${detail}`}
+      </figcaption>
     </figure>
   );
 }

@@ -3,11 +3,10 @@
 import { bytes, count, digitsBetween, measure, percent, shape } from "../model/format";
 import { statisticsIn } from "../model/histogram";
 import type { Store } from "../model/store";
+import { Pairs } from "../parts/pairs";
 import type { Extent } from "../wire";
 
 const EXTENT_DIGITS = 4;
-/** A longer number takes two columns. */
-const WIDE_CHARACTERS = 14;
 
 export function StatisticsPanel({ store }: { store: Store }) {
   const tensor = store.selected.value;
@@ -50,14 +49,7 @@ export function StatisticsPanel({ store }: { store: Store }) {
   const words = tensors.readable[tensor] === false ? "" : scheme?.words;
   return (
     <section class="qw-statistics" aria-label="Statistics">
-      <dl>
-        {rows.map(([name, number, title]) => (
-          <div key={name} class={number.length > WIDE_CHARACTERS ? "qw-wide" : undefined}>
-            <dt>{name}</dt>
-            <dd title={title}>{number}</dd>
-          </div>
-        ))}
-      </dl>
+      <Pairs rows={rows} />
       {words && (
         <p class="qw-scheme">
           {scheme?.formula && <code>{scheme.formula}</code>}

@@ -273,7 +273,7 @@ function TensorRow({ store, row, index, id }: RowProps) {
   const trouble = store.scan.troubleOf(tensor);
   const isAwaited = figures === null && trouble === "" && store.presence.value !== "offline";
   const isUncompared = store.comparing.isAwaited(store.scan.original(tensor));
-  const shown: Partial<Record<Column, string | number | undefined>> = { ...row, ...figures };
+  const shown: Partial<Record<Column, string | number | null | undefined>> = { ...row, ...figures };
   const content = ([column, , , , , write]: Look) => {
     if (column === "name") return <Name name={name || "(unnamed)"} />;
     if (column === "scheme") return <TypeChip store={store} tensor={tensor} isWhole />;
