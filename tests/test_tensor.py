@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from dataclasses import replace
 
 import ml_dtypes
@@ -270,3 +271,18 @@ def test_a_reference_shows_itself_in_one_line():
     tensor = model(quantized("conv.weight", np.zeros((2, 3), np.int8), np.ones(2), block_shape=(1, 3))).tensors
     assert repr(tensor["conv.weight"]) == "<TensorRef 'conv.weight': 2 × 3, int8 per_axis>"
     assert repr(tensor["conv.weight"].quant) == "<QuantScheme affine int8 per_axis 0, scale explicit, stored>"
+
+
+def test_a_finished_sketch_holds_no_table_of_all_keys():
+    array = np.random.default_rng(1).standard_normal(1 << 19).astype(np.float32)
+    tensor = model(plain("w", array)).tensors["w"]
+    tensor.sketch(fine=False)
+    tracemalloc.start()
+    try:
+        kept = [tensor.sketch(fine=False) for _ in range(6)]
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(kept) == 6
+    # The thread keeps a table to use it again; the sketches hold what occurs.
+    assert held < 3 << 20

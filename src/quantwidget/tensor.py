@@ -206,9 +206,8 @@ class TensorRef(TensorRecord):
         """
         threads = self._threads() if threads is None else threads
         groups = (partial(self._group_into, number, empty) for number in range(self.group_count))
-        parts = in_order(groups, threads)
-        summary = next(parts, None) or empty()
-        for part in parts:
+        summary = empty()
+        for part in in_order(groups, threads):
             summary.merge(part)
         return summary
 
