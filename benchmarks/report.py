@@ -25,7 +25,8 @@ HOW = """\
 
 Both sides of a row are run in turn, in one run; a first round warms up, and the medians of the others are compared.
 Between two calls garbage is collected and freed memory is given back to the system, so that no call pays for the one
-before. Before two ways to the same numbers are timed, what they give is compared.
+before; and a short call is repeated for a tenth of a second in its turn, since the first one after a gigabyte was freed
+takes up to four times as long as the next. Before two ways to the same numbers are timed, what they give is compared.
 
 - What allocates much is slowed by page faults, unevenly from machine to machine. So the counting rows are held against
   `np.histogram` in place and against reading the same bytes; whole processes are run in pairs, and what they take
