@@ -150,7 +150,7 @@ class TensorIndex(Mapping[str, Any]):
             no aliases.
         executor
             Any `concurrent.futures.Executor`: threads share this index, other workers open the file themselves. By
-            default as many threads as there are processors.
+            default threads, as many as are worth having.
         cache
             True, or a folder: sketches are kept on disk and found again as long as the file is the same, see
             `SketchCache`.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from quantwidget.errors import CorruptModelError
 from quantwidget.identity import ModelIdentity, model_identity
 from quantwidget.sketches import Sketch
+from quantwidget.sketches.kernels import counting_threads
 from quantwidget.tensor import GROUP, PIECE, TensorRef
 from quantwidget.threads import thread_count
 
@@ -243,7 +244,7 @@ def run_scan(
     model
         Holds the tensors.
     executor
-        Does the work; as many threads as there are processors by default.
+        Does the work; threads by default: as many as there are processors, and one while NumPy counts a local file.
     kept
         Sketches that were made before; new ones are added as soon as they are made.
     on_progress
@@ -303,7 +304,7 @@ class _Scanning:
         scan: Scan,
         tensors: Mapping[str, TensorRef],
         submit: Submit,
-        window: int,
+        window: Callable[[], int],
         kept: Kept | None,
     ) -> None:
         self._scan, self._tensors, self._window, self._kept = scan, tensors, window, kept
@@ -370,7 +371,7 @@ class _Scanning:
 
     def _hand_out(self) -> None:
         held = sum(len(begun.waiting) for begun in self._passes.values())
-        while not self._scan.stopped and len(self._at_work) + held < self._window:
+        while not self._scan.stopped and len(self._at_work) + held < self._window():
             task = self._next()
             if task is None:
                 return
@@ -456,20 +457,30 @@ class _Scanning:
         self._scan.done_bytes += nbytes
 
 
+def is_local(model: OpenModel) -> bool:
+    """Tell whether no byte of a model comes from another machine, as far as is known: a folder may lie anywhere."""
+    return model.reopen is None or (model.file is not None and model.file.remote is None)
+
+
 @contextmanager
-def _submitting(executor: Executor | None, model: OpenModel) -> Iterator[tuple[Submit, int]]:
-    """Yield what gives a task to an executor, and how many tasks it should have at a time."""
+def _submitting(executor: Executor | None, model: OpenModel) -> Iterator[tuple[Submit, Callable[[], int]]]:
+    """Yield what gives a task to an executor, and what tells how many tasks it should have at the moment."""
     tensors, reopen = model.tensors, model.reopen
     if executor is None:
-        threads = thread_count()
-        own = ThreadPoolExecutor(threads, thread_name_prefix="quantwidget")
-        try:
+        own = ThreadPoolExecutor(thread_count(), thread_name_prefix="quantwidget")
+        is_near = is_local(model)
+
+        def window() -> int:
+            threads = counting_threads(is_near=is_near)
             # One more for each thread, so that none waits for the next.
-            yield (lambda task, _: own.submit(task.run, tensors)), 2 * threads
+            return 2 * threads if threads > 1 else 1
+
+        try:
+            yield (lambda task, _: own.submit(task.run, tensors)), window
         finally:
             own.shutdown(wait=False, cancel_futures=True)
     elif isinstance(executor, ThreadPoolExecutor):
-        yield (lambda task, _: executor.submit(task.run, tensors)), IN_FLIGHT
+        yield (lambda task, _: executor.submit(task.run, tensors)), lambda: IN_FLIGHT
     else:
         identity = None if reopen is None else model_identity(model)
         if reopen is None or identity is None:
@@ -478,7 +489,7 @@ def _submitting(executor: Executor | None, model: OpenModel) -> Iterator[tuple[S
                 "a ThreadPoolExecutor"
             )
             raise ValueError(message)
-        yield (lambda task, attempt: executor.submit(run_reopened, reopen, identity, task, attempt)), IN_FLIGHT
+        yield (lambda task, attempt: executor.submit(run_reopened, reopen, identity, task, attempt)), lambda: IN_FLIGHT
 
 
 _opened: OrderedDict[ModelIdentity, Mapping[str, TensorRef]] = OrderedDict()

@@ -17,6 +17,7 @@ from quantwidget.channel_rows import rows_of
 from quantwidget.comparison_entry import comparison_entry, pair_entries, unmatched_entries
 from quantwidget.effect_entry import effect_entry
 from quantwidget.jobs import Jobs
+from quantwidget.scanning import is_local
 from quantwidget.sketches import Payload
 from quantwidget.sketching import Job, Sketching
 
@@ -140,7 +141,7 @@ class Session:
         self._readings = len(set(self._originals))
         self._version, self._revision, self._clock = version, revision, clock
         self._lock = threading.Lock()
-        self._sketching = Sketching(self._tensors, clock=clock, threads=threads, kept=kept)
+        self._sketching = Sketching(self._tensors, clock=clock, threads=threads, kept=kept, is_near=is_local(index))
         self._counts: OrderedDict[tuple[int, str, float, float], _CountInWork] = OrderedDict()
         self._channels: OrderedDict[tuple[int, int | None, str], _ChannelsInWork] = OrderedDict()
         self._lint: Jobs[list[Finding]] = Jobs(REMEMBERED_FINDINGS)

@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
+from quantwidget.sketches.kernels import counting_threads
 from quantwidget.tensor import AnySummary
 from quantwidget.threads import thread_count
 
@@ -52,9 +53,11 @@ class Sketching:
     clock
         Seconds, monotonic.
     threads
-        As many as there are processors by default.
+        As many as are worth having by default.
     kept
         Sketches that were made before; new ones are added.
+    is_near
+        False where bytes come from another machine; see `counting_threads`.
 
     Attributes
     ----------
@@ -71,16 +74,22 @@ class Sketching:
         clock: Callable[[], float] = time.monotonic,
         threads: int | None = None,
         kept: Kept | None = None,
+        is_near: bool = True,
     ) -> None:
         self._tensors, self._clock, self._kept = tensors, clock, kept
-        self._threads = threads or thread_count()
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="quantwidget")
+        self._chosen_threads, self._is_near = threads, is_near
+        self._pool = ThreadPoolExecutor(threads or thread_count(), thread_name_prefix="quantwidget")
         self._passes: OrderedDict[Job, _Pass[Any]] = OrderedDict()
         self._at_work: dict[Future[None], Job] = {}
         self._finer: list[int] = []
         self._unrefined: set[int] = set()
         self.sketches: dict[int, Sketch] = {}
         self.failed: dict[int, str] = {}
+
+    @property
+    def _threads(self) -> int:
+        """How many threads are worth having now."""
+        return self._chosen_threads or counting_threads(is_near=self._is_near)
 
     def is_settled(self, job: Job) -> bool:
         """Tell whether there is nothing more to do for a job."""

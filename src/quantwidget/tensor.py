@@ -23,7 +23,7 @@ from quantwidget.sketches import Histogram, Sketch, histogram_of, linear_edges
 from quantwidget.sketches.channel_blocks import Partition
 from quantwidget.sketches.channel_engine import channel_kernels_for
 from quantwidget.sketches.channels import ChannelSummary
-from quantwidget.sketches.kernels import engine, turn
+from quantwidget.sketches.kernels import counting_threads, turn
 from quantwidget.threads import in_order, thread_count
 from quantwidget.wire import AffineMap
 
@@ -435,7 +435,7 @@ class TensorRef(TensorRecord):
 
     def _threads(self) -> int:
         """Return how many threads are worth having: one while NumPy does the work, see `turn`."""
-        return thread_count() if self.size >= PARALLEL_ELEMENTS and engine() == "numba" else 1
+        return counting_threads() if self.size >= PARALLEL_ELEMENTS else 1
 
     def _group_into(self, number: int, empty: Callable[[], AnySummary]) -> AnySummary:
         return self.group(number, empty())

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar, cast
 
 from quantwidget.sketches.kernels import plain
+from quantwidget.threads import thread_count
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -151,6 +152,17 @@ def turn() -> AbstractContextManager[object]:
     longer than another processor saves. Reading needs no turn.
     """
     return _Turn.lock if engine() == "numpy" else contextlib.nullcontext()
+
+
+def counting_threads(*, is_near: bool = True) -> int:
+    """Tell how many threads are worth having now: one while NumPy counts (see `turn`), else one per processor.
+
+    Parameters
+    ----------
+    is_near
+        False where threads mostly wait for bytes from another machine: then several always pay.
+    """
+    return 1 if is_near and engine() == "numpy" else thread_count()
 
 
 def kernels_for(elements: int) -> Kernels:
