@@ -9,7 +9,8 @@ from models import model, plain, quantized
 
 import quantwidget as qw
 from quantwidget import wire
-from quantwidget.comparison_entry import MOST_UNMATCHED, unmatched_entries
+from quantwidget.comparing import Matching
+from quantwidget.comparison_entry import MOST_UNMATCHED, notes_of, unmatched_entries
 from quantwidget.session import Session
 
 TYPES = {"u2": "<u2", "u4": "<u4", "f8": "<f8"}
@@ -127,4 +128,8 @@ def test_the_page_is_told_the_name_of_the_reference_and_not_its_folder(codes):
 
 
 def test_lists_of_what_is_left_have_an_end():
-    assert len(unmatched_entries({str(number): "why" for number in range(3 * MOST_UNMATCHED)})) == MOST_UNMATCHED
+    left = {str(number): "why" for number in range(3 * MOST_UNMATCHED)}
+    assert len(unmatched_entries(left)) == MOST_UNMATCHED
+    matching = Matching(pairs={}, unmatched=left, unmatched_reference={"a": "why"}, notes=("a note",))
+    assert notes_of(matching) == ["a note", f"{2 * MOST_UNMATCHED:,} more tensors have no counterpart"]
+    assert notes_of(Matching(pairs={}, unmatched={}, unmatched_reference={})) == []

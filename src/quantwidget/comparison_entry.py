@@ -64,5 +64,11 @@ def unmatched_entries(reasons: Mapping[str, str]) -> list[wire.UnmatchedEntry]:
     return [wire.UnmatchedEntry(name=name, reason=reason) for name, reason in listed]
 
 
+def notes_of(matching: Matching) -> list[str]:
+    """Return the notes of a matching, and how many tensors without a counterpart are not listed."""
+    left_out = sum(max(len(side) - MOST_UNMATCHED, 0) for side in (matching.unmatched, matching.unmatched_reference))
+    return [*matching.notes, *([f"{left_out:,} more tensors have no counterpart"] if left_out else [])]
+
+
 def _finite(number: float) -> float | None:
     return number if math.isfinite(number) else None

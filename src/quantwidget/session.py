@@ -14,7 +14,7 @@ import numpy as np
 
 from quantwidget import wire
 from quantwidget.channel_rows import rows_of
-from quantwidget.comparison_entry import comparison_entry, pair_entries, unmatched_entries
+from quantwidget.comparison_entry import comparison_entry, notes_of, pair_entries, unmatched_entries
 from quantwidget.effect_entry import effect_entry
 from quantwidget.jobs import Jobs
 from quantwidget.scanning import is_local
@@ -360,7 +360,7 @@ class Session:
             pairs=[] if matching is None else pair_entries(matching, self._numbers),
             unmatched=[] if matching is None else unmatched_entries(matching.unmatched),
             unmatched_reference=[] if matching is None else unmatched_entries(matching.unmatched_reference),
-            notes=[] if matching is None else list(matching.notes),
+            notes=[] if matching is None else notes_of(matching),
         )
         return reply, b""
 
