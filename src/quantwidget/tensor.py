@@ -46,6 +46,9 @@ GROUP = 16
 """Pieces that are summarised one after the other. Groups are merged in their order, so that a summary is the same
 to the last bit however they are spread over threads, processes and machines."""
 
+CHANNEL_GROUP = 4
+"""Pieces whose channels are looked at one after the other; fewer than of counts, since each costs more."""
+
 MOST_BARS = 512
 """Codes that get a bar each."""
 
@@ -179,8 +182,13 @@ class TensorRef(TensorRecord):
     @property
     def group_count(self) -> int:
         """Number of groups of `GROUP` pieces that the tensor is summarised in."""
+        return -(-self.piece_count // GROUP)
+
+    @property
+    def piece_count(self) -> int:
+        """Number of pieces of at most `PIECE` elements that the tensor is decoded in."""
         self._scheme()
-        return 0 if self.storage is None else -(-sum(1 for _ in self.storage.regions(PIECE)) // GROUP)
+        return 0 if self.storage is None else sum(1 for _ in self.storage.regions(PIECE))
 
     def group(self, number: int, into: AnySummary) -> AnySummary:
         """Take one group of pieces, of number 0 to `group_count` - 1, into a summary that holds nothing yet."""
@@ -491,7 +499,8 @@ class ChannelPass:
     """
 
     def __init__(self, tensor: TensorRef, space: Space, partition: Partition, *, histogram: bool) -> None:
-        self.groups, self.partition = tensor.group_count, partition
+        self.groups = -(-tensor.piece_count // CHANNEL_GROUP)
+        self.partition = partition
         self._tensor, self._space = tensor, space
         self._summary = ChannelSummary(partition, histogram=histogram)
         self._kernels = channel_kernels_for(tensor.size)
@@ -499,7 +508,7 @@ class ChannelPass:
     def gather(self, number: int) -> ChannelPart:
         """Look at one group."""
         part = self._summary.empty_part()
-        for region, values, codes in self._tensor.pieces(PIECE, number * GROUP, (number + 1) * GROUP):
+        for region, values, codes in self._tensor.pieces(PIECE, number * CHANNEL_GROUP, (number + 1) * CHANNEL_GROUP):
             part.update(region, codes if self._space == "codes" and codes is not None else values, self._kernels)
         return part
 
