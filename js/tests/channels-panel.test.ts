@@ -1,10 +1,10 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { channelsSaid } from "../gallery/channels";
 import { affineScheme, channelsSketch, type TensorSpec } from "../gallery/make";
 import { until } from "../gallery/until";
-import { mount } from "../src/index";
 import type { Store } from "../src/model/store";
 import { type FakeHost, kernelFor } from "./hosts";
+import { drawn, find, show } from "./mounted";
 import { opened } from "./opened";
 
 /** Codes of 300 channels; of the first ones the std ascends. */
@@ -22,11 +22,8 @@ const WEIGHT: TensorSpec = {
 let element: HTMLElement;
 let host: FakeHost;
 let store: Store;
-let close: () => void;
 
 beforeEach(async () => {
-  element = document.createElement("div");
-  document.body.append(element);
   const spec = { source: "small.onnx", tensors: [WEIGHT] };
   const kernel = kernelFor(spec.tensors, {
     channels: ({ axis }) =>
@@ -41,23 +38,9 @@ beforeEach(async () => {
     kernel,
   }));
   await store.greet();
-  close = mount(store, element);
+  element = show(store);
   await drawn();
 });
-
-afterEach(() => {
-  close();
-  store.dispose();
-  element.remove();
-});
-
-const drawn = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
-
-function find<Kind extends Element = HTMLElement>(selector: string): Kind {
-  const found = element.querySelector<Kind>(selector);
-  if (found === null) throw new Error(`there is no ${selector}`);
-  return found;
-}
 
 async function openPanel(): Promise<void> {
   const details = find<HTMLDetailsElement>(".qw-channels");

@@ -1,8 +1,8 @@
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { comparedSaid } from "../gallery/comparison";
-import { mount } from "../src/index";
 import type { Store } from "../src/model/store";
 import { kernelFor, matched } from "./hosts";
+import { button, drawn, find, show } from "./mounted";
 import { MODEL, opened } from "./opened";
 
 const VALUES = [-1.5, -1, -0.5, 0, 0.5, 1];
@@ -10,12 +10,9 @@ const REFERENCE = [-1.5, -1.1, -0.5, 0.2, 0.5, 1];
 
 let element: HTMLElement;
 let store: Store;
-let close: () => void;
 
 /** A widget on the small model; its first two tensors have counterparts. */
 async function open(selected: string, options: Parameters<typeof kernelFor>[1] = {}) {
-  element = document.createElement("div");
-  document.body.append(element);
   const kernel = kernelFor(MODEL.tensors, {
     match: () =>
       matched(
@@ -33,29 +30,9 @@ async function open(selected: string, options: Parameters<typeof kernelFor>[1] =
   });
   const spec = { ...MODEL, reference: "<float>.pt" };
   ({ store } = await opened("jupyter", { spec, kernel, stored: true, selected }));
-  close = mount(store, element);
+  element = show(store);
   await store.greet();
   await drawn();
-}
-
-afterEach(() => {
-  close();
-  store.dispose();
-  element.remove();
-});
-
-const drawn = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
-
-function find<Kind extends Element = HTMLElement>(selector: string): Kind {
-  const found = element.querySelector<Kind>(selector);
-  if (found === null) throw new Error(`there is no ${selector}`);
-  return found;
-}
-
-function button(text: string): HTMLElement {
-  const found = [...element.querySelectorAll("button")].find((one) => one.textContent === text);
-  if (found === undefined) throw new Error(`there is no button ${text}`);
-  return found;
 }
 
 function figure(name: string): string {

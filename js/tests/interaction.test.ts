@@ -1,40 +1,16 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { mount } from "../src/index";
+import { beforeEach, describe, expect, it } from "vitest";
 import type { Store } from "../src/model/store";
+import { button, drawn, find, show } from "./mounted";
 import { opened } from "./opened";
 
 let element: HTMLElement;
 let store: Store;
-let close: () => void;
 
 beforeEach(async () => {
-  element = document.createElement("div");
-  document.body.append(element);
   ({ store } = await opened("jupyter", { stored: true, selected: "conv.weight" }));
-  close = mount(store, element);
+  element = show(store);
   await drawn();
 });
-
-afterEach(() => {
-  close();
-  store.dispose();
-  element.remove();
-});
-
-/** Preact draws in a microtask, focus moves in the next frame. */
-const drawn = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
-
-function find<Kind extends Element = HTMLElement>(selector: string): Kind {
-  const found = element.querySelector<Kind>(selector);
-  if (found === null) throw new Error(`there is no ${selector}`);
-  return found;
-}
-
-function button(text: string): HTMLElement {
-  const found = [...element.querySelectorAll("button")].find((one) => one.textContent === text);
-  if (found === undefined) throw new Error(`there is no button ${text}`);
-  return found;
-}
 
 function rows(): string[] {
   return [...element.querySelectorAll('[role="treeitem"]')].map(

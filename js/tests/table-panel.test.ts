@@ -1,7 +1,7 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { affineScheme, codesSketch, pointsSketch, type TensorSpec } from "../gallery/make";
-import { mount } from "../src/index";
 import type { Store } from "../src/model/store";
+import { button, drawn, find, show } from "./mounted";
 import { opened } from "./opened";
 
 const TENSORS: TensorSpec[] = [
@@ -22,37 +22,14 @@ const TENSORS: TensorSpec[] = [
 
 let element: HTMLElement;
 let store: Store;
-let close: () => void;
 
 beforeEach(async () => {
-  element = document.createElement("div");
-  document.body.append(element);
   const spec = { source: "small.onnx", tensors: TENSORS };
   ({ store } = await opened("jupyter", { spec, stored: true }));
-  close = mount(store, element);
+  element = show(store);
   button("Table").click();
   await drawn();
 });
-
-afterEach(() => {
-  close();
-  store.dispose();
-  element.remove();
-});
-
-const drawn = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
-
-function find<Kind extends Element = HTMLElement>(selector: string): Kind {
-  const found = element.querySelector<Kind>(selector);
-  if (found === null) throw new Error(`there is no ${selector}`);
-  return found;
-}
-
-function button(text: string): HTMLElement {
-  const found = [...element.querySelectorAll("button")].find((one) => one.textContent === text);
-  if (found === undefined) throw new Error(`there is no button ${text}`);
-  return found;
-}
 
 function rows(): string[] {
   return [...element.querySelectorAll("[aria-rowindex]")].map(

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import {
   affineScheme,
   bell,
@@ -9,9 +9,9 @@ import {
   rounded,
   truncatedSketch,
 } from "../gallery/make";
-import { mount } from "../src/index";
 import { limitsOf } from "../src/model/parameters";
 import type { Store } from "../src/model/store";
+import { drawn, find, show } from "./mounted";
 import { opened } from "./opened";
 
 const SPEC: ModelSpec = {
@@ -57,29 +57,12 @@ const SPEC: ModelSpec = {
 
 let element: HTMLElement;
 let store: Store;
-let close: () => void;
 
 beforeEach(async () => {
-  element = document.createElement("div");
-  document.body.append(element);
   ({ store } = await opened("jupyter", { spec: SPEC, stored: true, selected: "codes.weight" }));
-  close = mount(store, element);
+  element = show(store);
   await drawn();
 });
-
-afterEach(() => {
-  close();
-  store.dispose();
-  element.remove();
-});
-
-const drawn = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
-
-function find<Kind extends Element = HTMLElement>(selector: string): Kind {
-  const found = element.querySelector<Kind>(selector);
-  if (found === null) throw new Error(`there is no ${selector}`);
-  return found;
-}
 
 async function press(text: string): Promise<void> {
   const found = [...element.querySelectorAll("button")].find((one) => one.textContent === text);
