@@ -11,7 +11,7 @@ import {
 } from "../gallery/make";
 import { limitsOf } from "../src/model/parameters";
 import type { Store } from "../src/model/store";
-import { drawn, find, show } from "./mounted";
+import { button, drawn, find, show } from "./mounted";
 import { opened } from "./opened";
 
 const SPEC: ModelSpec = {
@@ -65,9 +65,7 @@ beforeEach(async () => {
 });
 
 async function press(text: string): Promise<void> {
-  const found = [...element.querySelectorAll("button")].find((one) => one.textContent === text);
-  if (found === undefined) throw new Error(`there is no button ${text}`);
-  found.click();
+  button(text).click();
   await drawn();
 }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantwidget.schemes import scheme_of
+from quantwidget.schemes import decoding_scheme
 from quantwidget.schemes.blocks import of_each
 from quantwidget.storage import Storage, c_strides
 
@@ -90,13 +90,12 @@ def explain(record: TensorRecord, index: Sequence[int]) -> Explanation:
     ------
     IndexError
         There is no such element.
+    NotDecodedError
+        The tensor is listed only.
     ValueError
-        The tensor is listed only, or holds complex numbers.
+        It holds complex numbers.
     """
-    place, scheme = _checked(record, index), scheme_of(record)
-    if scheme is None:
-        message = f"{record.name} is listed only: {record.note or 'its scheme is not decoded'}"
-        raise ValueError(message)
+    place, scheme = _checked(record, index), decoding_scheme(record)
     region = tuple(slice(at, at + 1) for at in place)
     codes = scheme.codes(record, region)
     value = scheme.values(record, region, codes).reshape(-1)[0]

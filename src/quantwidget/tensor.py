@@ -18,7 +18,7 @@ from quantwidget.dtypes import DTYPES
 from quantwidget.errors import NotDecodedError
 from quantwidget.explaining import explain
 from quantwidget.record import TensorRecord
-from quantwidget.schemes import scheme_of
+from quantwidget.schemes import decoding_scheme, scheme_of
 from quantwidget.sketches import Histogram, Sketch, histogram_of, linear_edges
 from quantwidget.sketches.channel_blocks import Partition
 from quantwidget.sketches.channel_engine import channel_kernels_for
@@ -188,12 +188,12 @@ class TensorRef(TensorRecord):
     def piece_count(self) -> int:
         """Number of pieces of at most `PIECE` elements that the tensor is decoded in."""
         self._scheme()
-        return 0 if self.storage is None else sum(1 for _ in self.storage.regions(PIECE))
+        return sum(1 for _ in self.regions(PIECE))
 
     def group(self, number: int, into: AnySummary) -> AnySummary:
         """Take one group of pieces, of number 0 to `group_count` - 1, into a summary that holds nothing yet."""
         scheme, takes_values = self._scheme(), into.takes_values
-        for region in self._regions(PIECE, number * GROUP, (number + 1) * GROUP):
+        for region in self.regions(PIECE, number * GROUP, (number + 1) * GROUP):
             codes = scheme.codes(self, region)
             values = scheme.values(self, region, codes) if takes_values else None
             with turn():
@@ -455,11 +455,12 @@ class TensorRef(TensorRecord):
     def pieces(self, elements: int = PIECE, first: int = 0, end: int | None = None) -> Iterator[Piece]:
         """Decode as `chunks` does, the pieces of number ``first`` to ``end`` - 1, and say where each lies."""
         scheme = self._scheme()
-        for region in self._regions(elements, first, end):
+        for region in self.regions(elements, first, end):
             codes = scheme.codes(self, region)
             yield Piece(region, scheme.values(self, region, codes), codes)
 
-    def _regions(self, elements: int, first: int = 0, end: int | None = None) -> Iterator[Region]:
+    def regions(self, elements: int = PIECE, first: int = 0, end: int | None = None) -> Iterator[Region]:
+        """Cut as `pieces` does, without decoding; nothing for a tensor whose bytes cannot be reached."""
         if self.storage is not None:
             yield from islice(self.storage.regions(elements), first, end)
 
@@ -477,11 +478,7 @@ class TensorRef(TensorRecord):
             raise NotDecodedError(message)
 
     def _scheme(self) -> Scheme:
-        scheme = scheme_of(self)
-        if scheme is None:
-            message = f"{self.name} is listed only: {self.note or 'its scheme is not decoded'}"
-            raise NotDecodedError(message)
-        return scheme
+        return decoding_scheme(self)
 
     def _values_dtype(self) -> np.dtype[np.generic]:
         return np.dtype(np.float32) if self.is_quantized else DTYPES[self.dtype].held_as

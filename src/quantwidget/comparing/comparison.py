@@ -17,7 +17,7 @@ from quantwidget.comparing.matching import match_tensors
 from quantwidget.comparing.pairs import reference_of
 from quantwidget.comparing.reading import read_values
 from quantwidget.dtypes import DTYPES
-from quantwidget.errors import NotDecodedError
+from quantwidget.schemes import decoding_scheme
 from quantwidget.sketches import Distribution
 from quantwidget.tensor import GROUP, PARALLEL_ELEMENTS, PIECE
 from quantwidget.threads import in_order, thread_count
@@ -220,10 +220,8 @@ class Comparing:
         if tensor.shape != pair.arrangement.shape or tensor.name != pair.name:
             message = f"the pair is one of {pair.name}, and the tensor is {tensor.name}"
             raise ValueError(message)
-        if tensor.storage is None or not tensor.is_readable:
-            message = f"{tensor.name} is listed only: {tensor.note or 'its scheme is not decoded'}"
-            raise NotDecodedError(message)
-        self._tensor, self._pair, self._storage = tensor, pair, tensor.storage
+        decoding_scheme(tensor)
+        self._tensor, self._pair = tensor, pair
         self._reference = reference_of(pair, reference)
         self.axis = _axis(tensor, axis)
         self._channels = 1 if self.axis is None else tensor.shape[self.axis]
@@ -231,7 +229,7 @@ class Comparing:
     @property
     def group_count(self) -> int:
         """Number of groups."""
-        return -(-sum(1 for _ in self._storage.regions(PIECE)) // GROUP)
+        return -(-sum(1 for _ in self._tensor.regions(PIECE)) // GROUP)
 
     def empty(self) -> ErrorSummary:
         """Return a summary of nothing."""
@@ -240,7 +238,7 @@ class Comparing:
     def group(self, number: int) -> ErrorSummary:
         """Summarise one group, of number 0 to `group_count` - 1."""
         summary = self.empty()
-        regions = list(islice(self._storage.regions(PIECE), number * GROUP, (number + 1) * GROUP))
+        regions = list(islice(self._tensor.regions(PIECE), number * GROUP, (number + 1) * GROUP))
         read = _ahead(self._reference, regions)
         for region in regions:
             summary.update(region, read_values(self._tensor, region), read(region))

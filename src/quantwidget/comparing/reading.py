@@ -7,22 +7,19 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from quantwidget.errors import NotDecodedError
-from quantwidget.schemes import scheme_of
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
 
     from quantwidget.comparing.arrangement import Arrangement
-    from quantwidget.record import TensorRecord
     from quantwidget.storage import Region
+    from quantwidget.tensor import TensorRef
 
     Numbers = npt.NDArray[np.float64]
 
 
-def read_values(tensor: TensorRecord, region: Region) -> Numbers:
+def read_values(tensor: TensorRef, region: Region) -> Numbers:
     """Decode a region of a tensor.
 
     Returns
@@ -35,12 +32,8 @@ def read_values(tensor: TensorRecord, region: Region) -> Numbers:
     NotDecodedError
         The tensor is listed only.
     """
-    scheme = scheme_of(tensor)
-    if scheme is None:
-        message = f"{tensor.name} is listed only: {tensor.note or 'its scheme is not decoded'}"
-        raise NotDecodedError(message)
     with np.errstate(invalid="ignore"):
-        values = scheme.values(tensor, region, scheme.codes(tensor, region)).astype(np.float64)
+        values = tensor.read(region).astype(np.float64)
     return cast("Numbers", values.reshape(tuple(part.stop - part.start for part in region)))
 
 

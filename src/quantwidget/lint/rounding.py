@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from quantwidget.errors import NotDecodedError
-from quantwidget.schemes import scheme_of
+from quantwidget.schemes import decoding_scheme
 from quantwidget.tensor import PARALLEL_ELEMENTS, PIECE
 from quantwidget.threads import in_order, thread_count
 
@@ -72,14 +71,10 @@ def sqnr_after(tensor: TensorRef, roundings: Sequence[Rounding], axis: int) -> l
     NotDecodedError
         The tensor is listed only.
     """
-    scheme = scheme_of(tensor)
-    if scheme is None or tensor.storage is None:
-        message = f"{tensor.name} is listed only: {tensor.note or 'its scheme is not decoded'}"
-        raise NotDecodedError(message)
-    errors = _Errors.of(tensor, scheme, roundings, axis)
+    errors = _Errors.of(tensor, decoding_scheme(tensor), roundings, axis)
     threads = thread_count() if tensor.size >= PARALLEL_ELEMENTS else 1
     total = np.zeros(len(roundings) + 1)
-    for powers in in_order((partial(errors.powers, region) for region in tensor.storage.regions(PIECE)), threads):
+    for powers in in_order((partial(errors.powers, region) for region in tensor.regions(PIECE)), threads):
         total += powers
     signal, *noises = total.tolist()
     return [10 * math.log10(signal / noise) if signal and noise else math.inf for noise in noises]

@@ -11,7 +11,7 @@ import numpy as np
 from quantwidget.dtypes import DTYPES
 from quantwidget.errors import NotDecodedError
 from quantwidget.quant import scale_shape
-from quantwidget.schemes import scheme_of
+from quantwidget.schemes import decoding_scheme
 from quantwidget.sketches.channel_blocks import Partition, blocks_of
 from quantwidget.tensor import PARALLEL_ELEMENTS
 from quantwidget.threads import in_order, thread_count
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from quantwidget.quantizing.number_formats import Floats
     from quantwidget.quantizing.scales import Numbers
-    from quantwidget.schemes import Scheme
-    from quantwidget.storage import Elements, Region
+    from quantwidget.storage import Region
     from quantwidget.tensor import TensorRef
     from quantwidget.wire import WhatIf
 
@@ -76,8 +75,6 @@ class Reading:
     tensor: TensorRef
     partition: Partition
     threads: int
-    _scheme: Scheme
-    _storage: Elements
 
     @classmethod
     def of(cls, tensor: TensorRef, what_if: WhatIf, threads: int | None = None) -> Reading:
@@ -88,23 +85,18 @@ class Reading:
         NotDecodedError
             The tensor is listed only, or holds complex numbers.
         """
-        scheme = scheme_of(tensor)
-        if scheme is None or tensor.storage is None:
-            message = f"{tensor.name} is listed only: {tensor.note or 'its scheme is not decoded'}"
-            raise NotDecodedError(message)
+        decoding_scheme(tensor)
         if DTYPES[tensor.dtype].kind == "complex":
             message = f"{tensor.name} holds complex numbers, which are not quantized"
             raise NotDecodedError(message)
         if threads is None:
             threads = thread_count() if tensor.size >= PARALLEL_ELEMENTS else 1
-        return cls(tensor, partition_of(what_if, tensor.shape), threads, scheme, tensor.storage)
+        return cls(tensor, partition_of(what_if, tensor.shape), threads)
 
     def read(self, region: Region) -> Floats:
         """Give the values of a region of ``partition.shape``, rounded to float32."""
-        place = region if self.tensor.shape else ()
         with np.errstate(over="ignore", invalid="ignore"):
-            codes = self._scheme.codes(self.tensor, place)
-            values = self._scheme.values(self.tensor, place, codes).astype(np.float32, copy=False)
+            values = self.tensor.read(region).astype(np.float32, copy=False)
         return values.reshape(tuple(part.stop - part.start for part in region))
 
     def each(self, look: Callable[[Region], Result]) -> Iterator[Result]:
@@ -117,7 +109,7 @@ class Reading:
 
             return run
 
-        return in_order((task(region or _SCALAR) for region in self._storage.regions(LOOK)), self.threads)
+        return in_order((task(region or _SCALAR) for region in self.tensor.regions(LOOK)), self.threads)
 
     def passing(
         self,

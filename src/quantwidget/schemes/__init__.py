@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
+from quantwidget.errors import NotDecodedError
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -60,3 +62,18 @@ def scheme_of(record: TensorRecord) -> Scheme | None:
     if record.storage is None:
         return None
     return next((scheme for scheme in SCHEMES if scheme.matches(record)), None)
+
+
+def decoding_scheme(record: TensorRecord) -> Scheme:
+    """Return the family that decodes the tensor.
+
+    Raises
+    ------
+    NotDecodedError
+        There is none: the tensor is listed only.
+    """
+    scheme = scheme_of(record)
+    if scheme is None:
+        message = f"{record.name} is listed only: {record.note or 'its scheme is not decoded'}"
+        raise NotDecodedError(message)
+    return scheme
