@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
+from quantwidget.codebooks import NF4
 from quantwidget.dtypes import DTYPES
 
 if TYPE_CHECKING:
@@ -30,14 +31,7 @@ where it is 0."""
 BITS = {"float8_e4m3fn": 8, "float8_e5m2": 8, "float4_e2m1fn": 4, "nf4": 4}
 """Width of a code of the formats that have one width only."""
 
-_NF4_LEVELS = np.array((
-    -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
-    -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0,
-    0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
-    0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
-), np.float32)  # fmt: skip
-"""Quantiles of a normal distribution: https://arxiv.org/abs/2305.14314, appendix E."""
-
+_NF4_LEVELS = np.array(NF4, np.float32)
 _NF4_ZERO = 7
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantwidget.codebooks import NF4
 from quantwidget.dtypes import DTYPES
 from quantwidget.formats.onnx.decoding import Decoding, UndecodedError, scheme_of, spread, values_dtype
 from quantwidget.formats.onnx.operators import BLOCK_SIZES
@@ -32,15 +33,8 @@ _BITS = range(2, 9)
 
 _FP4 = (0, 0.0625 / 12, 8 / 12, 1, 4 / 12, 0.5, 2 / 12, 0.25)
 """Of bitsandbytes; the codes from 8 on are the same with the other sign."""
-_NF4 = (
-    -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
-    -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0,
-    0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
-    0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
-)  # fmt: skip
-"""Quantiles of a normal distribution: https://arxiv.org/abs/2305.14314, appendix E."""
 
-_CODEBOOKS = {0: (*_FP4, *(-value for value in _FP4)), 1: _NF4}
+_CODEBOOKS = {0: (*_FP4, *(-value for value in _FP4)), 1: NF4}
 
 
 def unpacked(parameters: Parameters, node: Node, found: Codes, tensor: StoredTensor) -> Decoding:
