@@ -19,8 +19,8 @@ interface Rendered extends Initialized {
 export function mount(store: Store, element: HTMLElement): () => void {
   const root = document.createElement("div");
   root.className = "qw-root";
-  // JupyterLab's shortcuts look at this attribute before they look at the event.
-  root.setAttribute("data-lm-suppress-shortcuts", "true");
+  suppressShortcuts(root);
+  root.addEventListener("focusin", ({ target }) => suppressShortcuts(target as Element));
   root.addEventListener("keydown", keepToItself);
   element.append(root);
   let around: Theme = "light";
@@ -47,6 +47,14 @@ export function mount(store: Store, element: HTMLElement): () => void {
     draw(null, root);
     root.remove();
   };
+}
+
+/**
+ * Jupyter's shortcuts look for this attribute from the focused element upwards, and stop at the first element that
+ * either has it or is one that a shortcut is meant for: Notebook's are meant for whatever has the focus.
+ */
+function suppressShortcuts(element: Element): void {
+  element.setAttribute("data-lm-suppress-shortcuts", "true");
 }
 
 /** Keys typed into the widget are not the notebook's shortcuts; combinations such as Ctrl+S are. */

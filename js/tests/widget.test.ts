@@ -164,6 +164,15 @@ describe("keys", () => {
     expect(root.getAttribute("data-lm-suppress-shortcuts")).toBe("true");
   });
 
+  it.each(['[role="treeitem"]', "button"])(
+    "tell Notebook, whose shortcuts are meant for what has the focus, on %s",
+    (selector) => {
+      const element = inside(root, selector);
+      element.dispatchEvent(new FocusEvent("focusin", { bubbles: true }));
+      expect(element.getAttribute("data-lm-suppress-shortcuts")).toBe("true");
+    },
+  );
+
   it.each(['[role="treeitem"]', "button"])("/ on %s goes to the search", (selector) => {
     const event = press(inside(root, selector), "/");
     expect(document.activeElement).toBe(inside(root, 'input[type="search"]'));

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from matrix import write_matrix
 from playwright.sync_api import Error, sync_playwright
 from servers import RUNNING, tail
 
@@ -25,6 +26,10 @@ BROWSER_ARGUMENTS = (
     "--disable-sync",
     "--no-first-run",
 )
+
+
+OUTCOMES = pytest.StashKey[dict]()
+"""Whether each test of a behaviour has passed, by behaviour and host."""
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +92,10 @@ def stored():
 def pytest_runtest_makereport(item):
     """Show the servers' logs beside a failed test, and what the browser showed where pictures are kept."""
     report = yield
+    row = item.get_closest_marker("behaviour")
+    if row is not None and report.when == "call":
+        outcomes = item.config.stash.setdefault(OUTCOMES, {})
+        outcomes[row.args[0], item.callspec.params["host"]] = report.passed
     if report.failed:
         report.sections += [(f"log of {log.name}", tail(log)) for log in RUNNING]
         folder, browser = os.environ.get("QUANTWIDGET_SHOTS"), item.funcargs.get("browser")
@@ -96,3 +105,9 @@ def pytest_runtest_makereport(item):
                 with suppress(Error):
                     page.screenshot(path=Path(folder) / f"failed-{item.name}-{number}.png")
     return report
+
+
+def pytest_sessionfinish(session):
+    """Write the table of what works where, after a complete run with ``QUANTWIDGET_WRITE_HOSTS`` set."""
+    if os.environ.get("QUANTWIDGET_WRITE_HOSTS"):
+        write_matrix(session.config.stash.get(OUTCOMES, {}))

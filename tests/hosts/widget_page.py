@@ -47,6 +47,7 @@ class WidgetPage:
         self.chart = root.locator(".qw-chart")
         self.percentage = root.locator(".qw-range-result b")
         self.search_box = root.get_by_role("searchbox")
+        self.channel_grid = root.get_by_role("grid", name="Channels")
         self.bins_slider = root.get_by_role("slider", name="Bins")
 
     def wait_until_painted(self) -> None:
@@ -107,6 +108,13 @@ class WidgetPage:
     def expect_bins(self, number: int, space: str) -> None:
         """Wait until the chart says that it shows that many bins of codes or values."""
         expect(self.chart.get_by_role("img", name=re.compile(rf" {space} from .* in {number} bins$"))).to_be_visible()
+
+    def channels(self) -> Locator:
+        """Open the list of channels; gives its rows, which come from the kernel."""
+        fold = self.root.locator("details.qw-channels")
+        if fold.get_attribute("open") is None:
+            fold.locator("summary").click()
+        return self.channel_grid.get_by_role("row")
 
     def bars(self) -> int:
         """Count the bars that are drawn; an empty bin has none."""

@@ -37,7 +37,8 @@ function ProgressPart({ store }: { store: Store }) {
         <Action name="try again" onClick={() => scan.resume()} />
       </span>
     );
-  if (tensorsLeft === 0) return null;
+  if (tensorsLeft === 0)
+    return presence === "busy" ? <span class="qw-progress qw-quiet">kernel busy</span> : null;
   if (presence === "offline")
     return (
       <span class="qw-progress qw-quiet">
