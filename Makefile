@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STATIC := src/quantwidget/static/widget.js
 JS_SOURCES := $(shell find js/src -type f) js/build.mjs
+OLDEST_TESTS := $(addprefix tests/, test_session.py test_index.py test_storage.py schemes test_opening.py test_cache.py test_golden_messages.py)
 DEMO_ARGS ?=
 BENCH ?= full
 
@@ -12,7 +13,7 @@ BENCH ?= full
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
 
-setup: .venv/.installed-dev node_modules/.installed $(STATIC) ## Make .venv with the package in place and all that tests need
+setup: .venv/.installed-dev .venv-oldest/.installed node_modules/.installed $(STATIC) ## Make .venv with the package in place and all that tests need
 
 demo: .venv/.installed-demo $(STATIC) ## Open the example notebook on a real model (DEMO_ARGS="--headless --no-token --port 2718")
 	$(BIN)/python -m marimo run examples/weight_visualizer.py $(DEMO_ARGS)
@@ -23,6 +24,7 @@ dev: setup ## Rebuild the front end on every change, for notebooks with ANYWIDGE
 test: setup ## Run every test, those in a real browser among them
 	npx --no-install vitest run
 	$(BIN)/python -m pytest
+	PYTHONPATH=src .venv-oldest/bin/python -m pytest -p no:cacheprovider $(OLDEST_TESTS)
 
 check: setup lint test ## Run everything that CI runs, in its order
 
@@ -66,6 +68,14 @@ models: setup ## Train and quantize the example models anew
 
 .venv/.installed-bench: pyproject.toml | .venv/.made
 	$(BIN)/python -m pip install -qq --editable . --group bench
+	touch $@
+
+# The widgets of that time would bring a whole notebook server along.
+.venv-oldest/.installed: tests/oldest.txt
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install -qq --upgrade pip
+	.venv-oldest/bin/python -m pip install -qq $$(sed '/^#/d; /^anywidget/d' tests/oldest.txt)
+	.venv-oldest/bin/python -m pip install -qq --no-deps ipywidgets==7.7.1 anywidget==0.9.21
 	touch $@
 
 node_modules/.installed: package.json package-lock.json

@@ -7,20 +7,26 @@ the widget once more in a tab that is not open.
 from __future__ import annotations
 
 import json
+import os
 import re
 from contextlib import contextmanager
+from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING
 
 from playwright.sync_api import Locator, Page, expect
-from servers import server
+from servers import free_port, server
 from widget_page import WidgetPage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from playwright.sync_api import Browser
+
+HERE = Path(__file__).parent
+SOURCES = HERE.parents[1] / "src"
+OLDEST = HERE.parents[1] / ".venv-oldest" / "bin" / "python"
+"""An environment with the oldest versions that are supported."""
 
 VIEWPORT = {"width": 1280, "height": 2200}
 HEIGHT = 400
@@ -169,8 +175,9 @@ class LiveHost:
     """
 
     name = ""
-    has_cells = True
-    """False where a reader sees outputs only: nothing is run anew, restarted or interrupted."""
+    abilities = frozenset({"cells", "tabs", "shared views"})
+    """``cells``: what is run can be run anew, interrupted and restarted. ``tabs``: there are some to put a widget into.
+    ``shared views``: what is done in one view reaches another without the kernel."""
 
     def __init__(self, browser: Browser, address: str, folder: Path) -> None:
         self.context = browser.new_context(viewport=VIEWPORT, color_scheme="light")
@@ -372,7 +379,7 @@ class Notebook(Jupyter):
 
 class Voila(Jupyter):
     name = "Voila"
-    has_cells = False
+    abilities = frozenset({"tabs", "shared views"})
     module = "voila"
     ready = "/voila/static/voila.js"
 
@@ -441,7 +448,7 @@ class Marimo(LiveHost):
 class MarimoRun(Marimo):
     name = "marimo run"
     mode = "run"
-    has_cells = False
+    abilities = frozenset({"tabs", "shared views"})
 
 
 class MarimoEdit(Marimo):
@@ -467,10 +474,65 @@ class MarimoEdit(Marimo):
         self.page.get_by_test_id("interrupt-button").click()
 
 
+class Colab(LiveHost):
+    """A page that treats widgets as Colab does, with the versions that Colab has."""
+
+    name = "Colab-like page"
+    abilities = frozenset({"cells"})
+
+    @classmethod
+    @contextmanager
+    def served(cls, folder: Path, model: Path, big: Path) -> Iterator[str]:
+        cls.cells = [_filled(cell, {"MODEL": repr(str(model)), "HEIGHT": str(HEIGHT)}) for cell in JUPYTER_CELLS[:2]]
+        cls.big = big
+        frame_port = str(free_port())
+        env = {"PYTHONPATH": os.pathsep.join([str(HERE), str(SOURCES)])}
+        with server("colab_server", ("{port}", frame_port, str(OLDEST)), ready="/", folder=folder, env=env) as address:
+            yield address
+
+    def open(self) -> None:
+        self.page.goto(self.address)
+        self.run_all()
+
+    def view(self, number: int) -> WidgetPage:
+        root = self.page.locator("iframe").nth(number).content_frame.locator(".qw-root")
+        return WidgetPage(root, self.set_theme)
+
+    def set_theme(self, theme: str) -> None:
+        self.page.evaluate("theme => notebook.setTheme(theme)", theme)
+
+    def ask(self, source: str) -> str:
+        return str(self.page.evaluate("code => notebook.run(9, code)", source))
+
+    def occupy(self, seconds: float) -> None:
+        self.page.evaluate("code => { notebook.run(9, code); }", f"import time; time.sleep({seconds})")
+
+    def show_big(self) -> WidgetPage:
+        self.page.evaluate("code => notebook.run(3, code)", f"b = qw.QuantWidget({str(self.big)!r}); b")
+        return self.view(2)
+
+    def hide_big(self) -> None:
+        self.page.evaluate("code => notebook.run(3, code)", "b.close()")
+
+    def run_widget_cell(self) -> None:
+        self.page.evaluate("code => notebook.run(0, code)", self.cells[0])
+
+    def restart(self) -> None:
+        self.page.evaluate("() => notebook.tellKernel('restart')")
+
+    def run_all(self) -> None:
+        for number, cell in enumerate(self.cells):
+            self.page.evaluate("([number, code]) => notebook.run(number, code)", [number, cell])
+        self.view(1).wait_until_painted()
+
+    def interrupt(self) -> None:
+        self.page.evaluate("() => notebook.tellKernel('interrupt')")
+
+
 def _filled(text: str, settings: Mapping[str, str]) -> str:
     for name, setting in settings.items():
         text = text.replace(name, setting)
     return text
 
 
-LIVE_HOSTS = {host.name: host for host in (JupyterLab, Notebook, Voila, MarimoRun, MarimoEdit)}
+LIVE_HOSTS = {host.name: host for host in (JupyterLab, Notebook, Voila, MarimoRun, MarimoEdit, Colab)}

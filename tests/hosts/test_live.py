@@ -27,17 +27,17 @@ BIG_TENSORS = 64
 BIG_ELEMENTS = 1 << 26
 
 
-def behaviour(name, *, needs_cells=False):
-    """Mark a test as a row of the table; some rows are for hosts where a reader can run cells."""
-    return pytest.mark.behaviour(name, needs_cells=needs_cells)
+def behaviour(name, *, needs=()):
+    """Mark a test as a row of the table; some rows are for hosts with certain abilities only."""
+    return pytest.mark.behaviour(name, needs=frozenset(needs))
 
 
 def pytest_generate_tests(metafunc):
     if "host" not in metafunc.fixturenames:
         return
     row = metafunc.definition.get_closest_marker("behaviour")
-    needs_cells = row is not None and row.kwargs["needs_cells"]
-    hosts = [name for name, host in LIVE_HOSTS.items() if host.has_cells or not needs_cells]
+    needs = frozenset() if row is None else row.kwargs["needs"]
+    hosts = [name for name, host in LIVE_HOSTS.items() if needs <= host.abilities]
     metafunc.parametrize("host", hosts, indirect=True, scope="module")
 
 
@@ -208,6 +208,15 @@ def test_typed_letters_stay_in_the_widget(host, widget):
 
 
 @behaviour("two views of one widget")
+def test_second_view_follows_python_too(host, widget):
+    # The page saves its selection a little later, and what comes last counts.
+    wait_until(lambda: host.ask("print(w.selected)"), WEIGHT)
+    host.ask(f"w.select({FLOATS!r})")
+    widget.expect_selected(FLOATS)
+    host.view(1).expect_selected(FLOATS)
+
+
+@behaviour("one view follows the other", needs=["shared views"])
 def test_second_view_shows_the_same(host, widget):
     second = host.view(1)
     second.expect_selected(WEIGHT)
@@ -217,7 +226,7 @@ def test_second_view_shows_the_same(host, widget):
     widget.expect_selected(FLOATS)
 
 
-@behaviour("a tab that mounts late and unmounts")
+@behaviour("a tab that mounts late and unmounts", needs=["tabs"])
 def test_view_in_a_tab_comes_and_goes(host, widget):
     host.open_tab("Widget")
     inside = host.view(2)
@@ -251,7 +260,7 @@ def test_busy_kernel_answers_later(host, widget):
     expect(rows.first).to_be_visible()
 
 
-@behaviour("an interrupt while a model is read", needs_cells=True)
+@behaviour("an interrupt while a model is read", needs=["cells"])
 def test_interrupted_kernel_goes_on_reading(host):
     large = host.show_big()
     large.wait_until_painted()
@@ -263,7 +272,7 @@ def test_interrupted_kernel_goes_on_reading(host):
     host.hide_big()
 
 
-@behaviour("the cell is run anew", needs_cells=True)
+@behaviour("the cell is run anew", needs=["cells"])
 def test_cell_that_is_run_anew_shows_a_new_widget(host, widget):
     before = host.ask("print(id(w))")
     host.run_widget_cell()
@@ -279,7 +288,7 @@ def test_theme_follows_the_notebook(host, widget, pictures):
     widget.save_pictures(pictures, host.name.replace(" ", "-").lower())
 
 
-@behaviour("the kernel is restarted", needs_cells=True)
+@behaviour("the kernel is restarted", needs=["cells"])
 def test_restarted_kernel_serves_the_page_again(host):
     host.restart()
     host.run_all()
@@ -295,7 +304,7 @@ def test_page_lists_every_behaviour_and_host():
     ]
     assert len(marks) > 10
     assert stated() == {
-        (mark.args[0], name): "yes" if host.has_cells or not mark.kwargs["needs_cells"] else "–"
+        (mark.args[0], name): "yes" if mark.kwargs["needs"] <= host.abilities else "–"
         for mark in marks
         for name, host in LIVE_HOSTS.items()
     }

@@ -67,7 +67,7 @@ class WidgetPage:
     def row(self, name: str) -> Locator:
         """Locate the row of a tensor by its full name; only rows in view, and a few around them, are in the page."""
         return self.root.locator('[role="treeitem"]:not([aria-expanded])').and_(
-            self.page.get_by_title(name, exact=True)
+            self.root.get_by_title(name, exact=True)
         )
 
     def reveal(self, name: str) -> None:
