@@ -7,6 +7,7 @@ import {
   FINER_CELLS,
   type LayerEntry,
   type Manifest,
+  type NumberFormatEntry,
   PROTOCOL,
   type SchemeEntry,
   type SketchEntry,
@@ -66,6 +67,26 @@ export class Payload {
   }
 }
 
+const HALVES = [0, 0.5, 1, 1.5, 2, 3, 4, 6];
+
+/** What the page may try; of narrow floats one. */
+export const NUMBER_FORMATS: NumberFormatEntry[] = [
+  {
+    name: "integer",
+    label: "Integer",
+    bits: [2, 3, 4, 5, 6, 7, 8],
+    levels: null,
+    by_reciprocal: false,
+  },
+  {
+    name: "float4_e2m1fn",
+    label: "FP4 E2M1",
+    bits: [4],
+    levels: [...HALVES, ...HALVES.map((level) => -level)],
+    by_reciprocal: false,
+  },
+];
+
 export function manifestOf(spec: ModelSpec): Manifest {
   const paths = [...new Set(spec.tensors.map(({ layer }) => layer))];
   const schemes = [...new Set(spec.tensors.flatMap(({ scheme }) => (scheme ? [scheme] : [])))];
@@ -86,6 +107,7 @@ export function manifestOf(spec: ModelSpec): Manifest {
     notes: spec.notes ?? [],
     layers,
     schemes,
+    number_formats: NUMBER_FORMATS,
     tensors: {
       name: column(({ layer, role }) => (layer === "" ? role : `${layer}.${role}`)),
       layer: column(({ layer }) => paths.indexOf(layer)),

@@ -142,6 +142,22 @@ export interface TensorColumns {
 }
 
 /**
+ * What the codes of a quantizer that somebody thinks of may be, and how they come from numbers.
+ *
+ * `bits` are the widths that there are. `levels` says what each code stands for in steps of the scale, None for
+ * those that are no finite number; it is None where codes are integers, which alone have zero points. A number is
+ * divided by the scale and halves go to the even neighbour; or, with `by_reciprocal`, it is multiplied by the
+ * reciprocal and of two levels that are equally near the lower one is taken.
+ */
+export interface NumberFormatEntry {
+  name: NumberFormat;
+  label: string;
+  bits: number[];
+  levels: (number | null)[] | null;
+  by_reciprocal: boolean;
+}
+
+/**
  * What the page shows before any tensor is read.
  *
  * `reference` names the model that this one is compared with; empty where there is none.
@@ -157,6 +173,7 @@ export interface Manifest {
   notes: string[];
   layers: LayerEntry[];
   schemes: SchemeEntry[];
+  number_formats: NumberFormatEntry[];
   tensors: TensorColumns;
 }
 

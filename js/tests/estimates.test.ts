@@ -4,16 +4,6 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { countBetween, linearEdges, logEdges, rebin } from "../src/model/bins";
 import { quantiles } from "../src/model/quantiles";
-import {
-  affineQuantizer,
-  bestClip,
-  type Decibels,
-  type Quantizer,
-  type Sqnr,
-  sqnr,
-  sqnrCurve,
-  symmetricQuantizer,
-} from "../src/model/quantizer";
 import { commonRefinement } from "../src/model/refinement";
 import type { Cells } from "../src/model/sketch";
 import type { Statistics } from "../src/wire";
@@ -42,10 +32,6 @@ interface Golden {
   histograms: GoldenHistogram[];
   ranges: [low: number, high: number, count: number, error: number][];
   quantiles: Numbers[];
-  quantizers: (Quantizer & { sqnr: Numbers })[];
-  clips: Numbers;
-  curves: Record<string, Numbers[]>;
-  best: Record<string, Numbers>;
 }
 
 const golden: Record<string, Golden> = JSON.parse(
@@ -75,9 +61,6 @@ function expectClose(actual: Iterable<number>, expected: Numbers, relative = 1e-
       );
   });
 }
-
-const inOrder = ({ sqnr_db, lower_db, upper_db }: Decibels) => [sqnr_db, lower_db, upper_db];
-const all = (found: Sqnr) => [...inOrder(found), found.clipped_share, found.clipped_error];
 
 describe.each(Object.entries(golden))(
   "from the cells of a tensor of shape %s",
@@ -118,38 +101,6 @@ describe.each(Object.entries(golden))(
         expectClose([shares[i] as number, value, lower, upper], recorded.quantiles[i] as Numbers);
       });
     });
-
-    it("what quantizers do is what Python says", () => {
-      for (const quantizer of recorded.quantizers)
-        expectClose(all(sqnr(grids, statistics, quantizer)), quantizer.sqnr);
-    });
-
-    it("quantizers are made as in Python", () => {
-      const { minimum: low, maximum: high } = statistics as { minimum: number; maximum: number };
-      const largest = Math.max(-low, high);
-      const made = [2, 4, 8].flatMap((bits) => [
-        symmetricQuantizer(largest / 3, bits),
-        affineQuantizer(low, (low + high) / 2, bits),
-      ]);
-      expect(made).toEqual(recorded.quantizers.map(({ sqnr: _, ...quantizer }) => quantizer));
-    });
-
-    it("curves over clip ranges are those of Python", () => {
-      for (const [bits, curve] of Object.entries(recorded.curves)) {
-        const found = sqnrCurve(grids, statistics, Number(bits), numbers(recorded.clips));
-        found.forEach((point, i) => {
-          expectClose(inOrder(point), curve[i] as Numbers);
-        });
-        expect(found.length).toBe(curve.length);
-      }
-    });
-
-    it("the best clip range is the one of Python", () => {
-      for (const [bits, expected] of Object.entries(recorded.best)) {
-        const found = bestClip(grids, statistics, Number(bits));
-        expectClose(found === null ? [] : [found.clip, ...all(found)], expected);
-      }
-    });
   },
 );
 
@@ -185,40 +136,11 @@ describe("commonRefinement", () => {
   });
 });
 
-describe("a quantizer", () => {
-  const statistics: Statistics = {
-    count: 3,
-    zeros: 0,
-    nan: 0,
-    positive_infinity: 0,
-    negative_infinity: 0,
-    minimum: -1,
-    maximum: 2,
-    mean: 0.5,
-    std: 1.5,
-  };
-  const ends = Float64Array.of(-1, 2);
-  const points: Cells = { lower: ends, upper: ends, counts: Float64Array.of(1, 1), exact: true };
-
-  it("loses nothing of what lies on its levels, and rounds halves to even", () => {
-    const exact = { scale: 1, zero_point: 0, code_min: -2, code_max: 2 };
-    expect(all(sqnr(points, statistics, exact))).toEqual([Infinity, Infinity, Infinity, 0, 0]);
-    const halves = { scale: 4 / 3, zero_point: 0, code_min: 0, code_max: 1 };
-    expect(sqnr(points, statistics, halves).clipped_share).toBe(1);
-    expect(sqnr(points, statistics, { ...halves, scale: 4 }).clipped_share).toBe(0);
-  });
-
-  it("finds no clip range where all is zero", () => {
-    const zero = { ...statistics, minimum: 0, maximum: 0, mean: 0, std: 0 };
-    expect(bestClip(points, zero, 8)).toBe(null);
-  });
-
-  it("finds no quantile of nothing", () => {
-    const nothing = new Float64Array(0);
-    const [found] = quantiles(
-      { lower: nothing, upper: nothing, counts: nothing, exact: true },
-      [0.5],
-    );
-    expect(found).toEqual({ value: Number.NaN, lower: Number.NaN, upper: Number.NaN });
-  });
+it("there is no quantile of nothing", () => {
+  const nothing = new Float64Array(0);
+  const [found] = quantiles(
+    { lower: nothing, upper: nothing, counts: nothing, exact: true },
+    [0.5],
+  );
+  expect(found).toEqual({ value: Number.NaN, lower: Number.NaN, upper: Number.NaN });
 });

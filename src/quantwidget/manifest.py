@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from quantwidget import wire
+from quantwidget.quantizing import offered_formats
 
 if TYPE_CHECKING:
     from quantwidget.index import TensorIndex
@@ -60,6 +61,7 @@ def manifest_of(
             for layer in index.layers.values()
         ],
         schemes=list(schemes),
+        number_formats=offered_formats(),
         tensors=columns,
     )
 

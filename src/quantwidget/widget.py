@@ -16,6 +16,7 @@ from quantwidget import __version__
 from quantwidget.export import fallback_html, page_html, static_file
 from quantwidget.manifest import manifest_of
 from quantwidget.opening import load_tensor_index
+from quantwidget.quantizing import MAX_DIMENSIONS, checked, quantize
 from quantwidget.session import Session
 from quantwidget.table import columns_of, data_frame
 
@@ -182,8 +183,6 @@ class QuantWidget(anywidget.AnyWidget):
         NotDecodedError
             The tensor is listed only.
         """
-        from quantwidget.quantizing import quantize  # noqa: PLC0415 - imported where somebody asks
-
         if self.tensor is None or self.what_if is None:
             message = "select a tensor and set what_if, on the page or here"
             raise ValueError(message)
@@ -258,6 +257,17 @@ class QuantWidget(anywidget.AnyWidget):
             message = f"a range ascends from one finite number to another, and {ends} does not"
             raise traitlets.TraitError(message)
         return ends
+
+    @traitlets.validate("what_if")
+    def _possible(self, proposal: traitlets.Bunch) -> dict[str, Any] | None:
+        """Refuse what no tensor can be quantized by; whether the axis is one of the selected tensor is seen later."""
+        thought: dict[str, Any] | None = proposal["value"]
+        if thought is not None:
+            try:
+                checked(thought, (1,) * MAX_DIMENSIONS)
+            except ValueError as error:
+                raise traitlets.TraitError(str(error)) from error
+        return thought
 
     @traitlets.validate("selected")
     def _known(self, proposal: traitlets.Bunch) -> str | None:

@@ -164,6 +164,23 @@ class TensorColumns:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NumberFormatEntry:
+    """What the codes of a quantizer that somebody thinks of may be, and how they come from numbers.
+
+    ``bits`` are the widths that there are. ``levels`` says what each code stands for in steps of the scale, None for
+    those that are no finite number; it is None where codes are integers, which alone have zero points. A number is
+    divided by the scale and halves go to the even neighbour; or, with ``by_reciprocal``, it is multiplied by the
+    reciprocal and of two levels that are equally near the lower one is taken.
+    """
+
+    name: NumberFormat
+    label: str
+    bits: list[int]
+    levels: list[float | None] | None
+    by_reciprocal: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What the page shows before any tensor is read.
 
@@ -180,6 +197,7 @@ class Manifest:
     notes: list[str]
     layers: list[LayerEntry]
     schemes: list[SchemeEntry]
+    number_formats: list[NumberFormatEntry]
     tensors: TensorColumns
 
 

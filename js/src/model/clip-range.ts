@@ -1,10 +1,11 @@
 // The range that a quantizer is to hold, read out of a tensor's sketch by the rule that somebody has chosen.
-import type { Statistics, WhatIf } from "../wire";
+import type { NumberFormatEntry, Statistics, WhatIf } from "../wire";
 import type { Estimate } from "./codes";
 import { type Curve, curveOf, magnitudeOf, type Sums, sumsOf } from "./curve";
 import { gridsIn, type Sketched, statisticsIn } from "./histogram";
-import { NOT_BY_HAND, quantizerFor } from "./parameters";
+import { NOT_BY_HAND } from "./parameters";
 import { quantiles } from "./quantiles";
+import { LARGEST_FLOAT32, quantizerFor } from "./quantizer";
 import type { Range } from "./range";
 import { commonRefinement, total } from "./refinement";
 import type { Cells } from "./sketch";
@@ -15,7 +16,7 @@ export interface ClipRange {
   high: Estimate;
 }
 
-/** The values of a tensor as cells, and what has been read out of them. */
+/** The values of a tensor as cells of float32 numbers, and what has been read out of them. */
 export interface Reading {
   cells: Cells;
   statistics: Statistics;
@@ -35,10 +36,13 @@ export function readingOf(sketched: Sketched | null): Reading | null {
   if (before !== undefined) return before;
   const statistics = statisticsIn(sketched, "values");
   if (statistics.minimum === null || statistics.maximum === null) return null;
-  const low = Math.min(statistics.minimum, 0);
-  const high = Math.max(statistics.maximum, 0);
+  const low = Math.fround(Math.min(statistics.minimum, 0));
+  const high = Math.fround(Math.max(statistics.maximum, 0));
+  // Elements that are no finite float32 numbers are left out of all figures: a sketch does not tell them apart.
+  if (Math.max(-low, high) > LARGEST_FLOAT32) return null;
+  const { lower, upper, ...rest } = commonRefinement(gridsIn(sketched, "values"), statistics);
   const reading: Reading = {
-    cells: commonRefinement(gridsIn(sketched, "values"), statistics),
+    cells: { lower: lower.map(Math.fround), upper: upper.map(Math.fround), ...rest },
     statistics,
     low,
     high,
@@ -50,7 +54,11 @@ export function readingOf(sketched: Sketched | null): Reading | null {
   return reading;
 }
 
-export function rangeFor(reading: Reading, parameters: WhatIf): ClipRange {
+export function rangeFor(
+  reading: Reading,
+  parameters: WhatIf,
+  format: NumberFormatEntry,
+): ClipRange {
   const { range_rule, low, high, scale, symmetric } = parameters;
   const percentile = parameters.percentile ?? 100;
   if (range_rule === "percentile" && symmetric) {
@@ -65,7 +73,7 @@ export function rangeFor(reading: Reading, parameters: WhatIf): ClipRange {
     };
   }
   let range: Range = reading;
-  if (range_rule === "mse") range = curveFor(reading, parameters)?.best ?? range;
+  if (range_rule === "mse") range = curveFor(reading, parameters, format)?.best ?? range;
   if (range_rule === "manual" && low !== null && high !== null) range = { low, high };
   // Of a typed scale the lowest of the signed codes has no counterpart.
   if (symmetric) return around(exactly(scale === null ? magnitudeOf(range) : range.high));
@@ -73,15 +81,21 @@ export function rangeFor(reading: Reading, parameters: WhatIf): ClipRange {
 }
 
 /** Made once for each kind of codes: it does not depend on the rule. */
-export function curveFor(reading: Reading, parameters: WhatIf): Curve | null {
+export function curveFor(
+  reading: Reading,
+  parameters: WhatIf,
+  format: NumberFormatEntry,
+): Curve | null {
   const { bits, symmetric, narrow_range } = parameters;
   if (reading.low === reading.high) return null;
-  const key = `${bits} ${symmetric} ${narrow_range}`;
+  const key = `${format.name} ${bits} ${symmetric} ${narrow_range}`;
   let curve = reading.curves.get(key);
   if (curve === undefined) {
     reading.sums ??= sumsOf(reading.cells);
     const byRange = { ...parameters, ...NOT_BY_HAND };
-    curve = curveOf(reading.sums, reading, symmetric, (range) => quantizerFor(byRange, range));
+    curve = curveOf(reading.sums, reading, symmetric, (range) =>
+      quantizerFor(byRange, format, range),
+    );
     reading.curves.set(key, curve);
   }
   return curve;

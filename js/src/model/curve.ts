@@ -1,5 +1,5 @@
 // The signal to noise ratio of a quantizer against the width of its clip range, many ranges at once.
-import type { Quantizer } from "./quantizer";
+import { middleOf, type Quantizer } from "./quantizer";
 import type { Range } from "./range";
 import type { Cells } from "./sketch";
 
@@ -13,103 +13,87 @@ export interface Sums {
   numbers: Float64Array;
   firsts: Float64Array;
   squares: Float64Array;
-  /** The largest magnitude: sums are in this unit. */
-  unit: number;
-  /** Sum of the squares of all elements. */
-  power: number;
 }
 
 /** An SQNR for clip ranges up to magnitudes; no bounds, but dense. */
 export interface Curve {
   magnitudes: number[];
   sqnr_db: number[];
-  /** The range that loses least of those that were tried, none of them wider than the whole one. */
+  /** The range that loses least of a stated set, none of them wider than the whole one. */
   best: Range;
 }
 
-const OCTAVES_BELOW = 10;
+const OCTAVES = 10;
 const POINTS_PER_OCTAVE = 8;
-/** Shares of the largest magnitude; 1 is among them, and one octave beyond. */
-const SHARES = Array.from(
-  { length: (OCTAVES_BELOW + 1) * POINTS_PER_OCTAVE + 1 },
-  (_, place) => 2 ** (place / POINTS_PER_OCTAVE - OCTAVES_BELOW),
-);
-/** Parts of the best magnitude that are tried then, up to its neighbours. */
-const FINER = Array.from(
-  { length: 33 },
-  (_, place) => 2 ** ((place - 16) / 16 / POINTS_PER_OCTAVE),
-);
-/** Parts of either end alone that are tried last: coarse ones, then fine ones of the best of these. */
-const SIDEWAYS = [
-  Array.from({ length: 7 }, (_, place) => 2 ** (-(place + 1) / 2)),
-  Array.from({ length: 15 }, (_, place) => 2 ** ((place - 7) / 16)),
-];
+/** Shares of the largest magnitude that are drawn; 1 is among them, and one octave beyond. */
+const DRAWN = powers((OCTAVES + 1) * POINTS_PER_OCTAVE + 1, POINTS_PER_OCTAVE, -OCTAVES);
+/** Shares that are tried for the best range, from 1 down; then of either end alone, and of the best in small steps. */
+const COARSE = powers(2 * OCTAVES + 1, -2);
+const SIDEWAYS = COARSE.slice(1, 8);
+const FINE = powers(15, 16, -7 / 16).filter((share) => share !== 1);
 /** Above, sums say no more than that hardly anything is lost. */
 const MOST_DECIBELS = 110;
 
 export function sumsOf(cells: Cells): Sums {
   const { lower, upper, counts } = cells;
   const size = counts.length;
-  const unit = Math.max(-(lower[0] ?? 0), upper[size - 1] ?? 0) || 1;
   const [numbers, firsts, squares] = Array.from(
     { length: 3 },
     () => new Float64Array(size + 1),
   ) as [Float64Array, Float64Array, Float64Array];
-  const sums = { cells, numbers, firsts, squares, unit, power: 0 };
   const zero = placeOf(lower, 0, 0);
   const add = (cell: number, from: number, to: number, sign: number) => {
-    const low = (lower[cell] as number) / unit;
-    const high = (upper[cell] as number) / unit;
-    const count = counts[cell] as number;
-    numbers[to] = (numbers[from] as number) + sign * count;
-    firsts[to] = (firsts[from] as number) + sign * count * ((low + high) / 2);
-    squares[to] =
-      (squares[from] as number) + sign * count * ((low * low + low * high + high * high) / 3);
+    const low = lower[cell] as number;
+    const high = upper[cell] as number;
+    const count = sign * (counts[cell] as number);
+    numbers[to] = (numbers[from] as number) + count;
+    firsts[to] = (firsts[from] as number) + count * ((low + high) / 2);
+    squares[to] = (squares[from] as number) + count * ((low * low + low * high + high * high) / 3);
   };
   for (let cell = zero; cell < size; cell++) add(cell, cell, cell + 1, 1);
   for (let cell = zero - 1; cell >= 0; cell--) add(cell, cell + 1, cell, -1);
-  sums.power = (squares[size] as number) - (squares[0] as number);
-  return sums;
+  return { cells, numbers, firsts, squares };
 }
 
 /** Estimate the signal to noise ratio of a quantizer, in dB. */
-export function sqnrFrom(sums: Sums, quantizer: Quantizer): number {
-  const { cells, numbers, firsts, squares, unit, power } = sums;
-  const { scale, zero_point, code_min, code_max } = quantizer;
+export function sqnrFrom({ cells, numbers, firsts, squares }: Sums, quantizer: Quantizer): number {
+  const { scale, steps } = quantizer;
   const size = cells.counts.length;
-  const last = code_max - zero_point;
   let noise = 0;
   let place = 0;
   let number = numbers[0] as number;
   let first = firsts[0] as number;
   let square = squares[0] as number;
-  for (let level = code_min - zero_point; level <= last; level++) {
-    const border = (level + 0.5) * scale;
-    place = level === last ? size : placeOf(cells.lower, border, place);
+  for (let level = 1; level <= steps.length; level++) {
+    const isLast = level === steps.length;
+    const border = middleOf(steps, level) * scale;
+    place = isLast ? size : placeOf(cells.lower, border, place);
     let nextNumber = numbers[place] as number;
     let nextFirst = firsts[place] as number;
     let nextSquare = squares[place] as number;
     const high = cells.upper[place - 1] as number;
-    if (level < last && high > border) {
+    if (!isLast && high > border) {
       const low = cells.lower[place - 1] as number;
       const count = (cells.counts[place - 1] as number) * ((high - border) / (high - low));
-      const from = border / unit;
-      const to = high / unit;
       nextNumber -= count;
-      nextFirst -= count * ((from + to) / 2);
-      nextSquare -= count * ((from * from + from * to + to * to) / 3);
+      nextFirst -= count * ((border + high) / 2);
+      nextSquare -= count * ((border * border + border * high + high * high) / 3);
     }
-    const value = (level * scale) / unit;
+    const value = (steps[level - 1] as number) * scale;
     noise +=
       nextSquare - square - value * (2 * (nextFirst - first) - value * (nextNumber - number));
     number = nextNumber;
     first = nextFirst;
     square = nextSquare;
   }
+  const power = (squares[size] as number) - (squares[0] as number);
   return noise <= 0 ? MOST_DECIBELS : Math.min(10 * Math.log10(power / noise), MOST_DECIBELS);
 }
 
-/** Try clip ranges within the whole one: symmetric ones, or what is left of it up to a magnitude, then of either end. */
+/**
+ * Try clip ranges: those that are drawn, symmetric or what is left of the whole one up to a magnitude; and for the best
+ * one those that `quantwidget.quantizing` tries for the rule of the least error, in its order.
+ */
 export function curveOf(
   sums: Sums,
   whole: Range,
@@ -117,34 +101,44 @@ export function curveOf(
   quantizerOf: (range: Range) => Quantizer,
 ): Curve {
   const largest = magnitudeOf(whole);
-  const inside = ({ low, high }: Range): Range =>
-    isSymmetric
-      ? { low, high }
-      : { low: Math.max(low, whole.low), high: Math.min(high, whole.high) };
-  const around = (magnitude: number) => inside({ low: -magnitude, high: magnitude });
-  let best = around(largest);
-  let most = sqnrFrom(sums, quantizerOf(best));
-  const attempt = (range: Range): number => {
-    const ratio = sqnrFrom(sums, quantizerOf(range));
-    if (ratio > most && magnitudeOf(range) <= largest) [best, most] = [range, ratio];
-    return ratio;
+  const widest = isSymmetric ? { low: -largest, high: largest } : whole;
+  const inside = ({ low, high }: Range): Range => ({
+    low: Math.max(low, widest.low),
+    high: Math.min(high, widest.high),
+  });
+  const ratioOf = (range: Range) => sqnrFrom(sums, quantizerOf(range));
+  const around = (magnitude: number) => ({ low: -magnitude, high: magnitude });
+  let best = widest;
+  let most = Number.NEGATIVE_INFINITY;
+  const stage = (shares: readonly number[], move: (before: Range, share: number) => Range) => {
+    const before = best;
+    for (const share of shares) {
+      const range = inside(move(before, share));
+      const ratio = ratioOf(range);
+      if (ratio > most) [best, most] = [range, ratio];
+    }
   };
-  const magnitudes = SHARES.map((share) => share * largest);
-  const sqnr_db = magnitudes.map((magnitude) => attempt(around(magnitude)));
-  const coarse = magnitudeOf(best);
-  for (const part of FINER) attempt(around(coarse * part));
-  if (!isSymmetric)
-    for (const parts of SIDEWAYS)
-      for (const end of ["low", "high"] as const) {
-        const before = best;
-        for (const part of parts) attempt(inside({ ...before, [end]: before[end] * part }));
-      }
+  const both = (before: Range, share: number) => around(magnitudeOf(before) * share);
+  stage(COARSE, both);
+  if (isSymmetric) stage(FINE, both);
+  else
+    for (const shares of [SIDEWAYS, FINE])
+      for (const end of ["low", "high"] as const)
+        stage(shares, (before, share) => ({ ...before, [end]: before[end] * share }));
+  const magnitudes = DRAWN.map((share) => share * largest);
+  const sqnr_db = magnitudes.map((magnitude) =>
+    ratioOf(isSymmetric ? around(magnitude) : inside(around(magnitude))),
+  );
   return { magnitudes, sqnr_db, best };
 }
 
 /** The larger magnitude of the ends. */
 export function magnitudeOf({ low, high }: Range): number {
   return Math.max(-low, high);
+}
+
+function powers(count: number, perOctave: number, start = 0): number[] {
+  return Array.from({ length: count }, (_, place) => 2 ** (start + place / perOctave));
 }
 
 /** How many of the ascending numbers lie below a border; at least `from`. */

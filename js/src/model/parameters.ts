@@ -1,10 +1,6 @@
-// From the parameters of a quantizer that somebody thinks of to its scale, its zero point and its codes.
-import type { WhatIf } from "../wire";
-import type { Quantizer } from "./quantizer";
-import type { Range } from "./range";
+// The parameters of a quantizer that somebody thinks of: what they begin with, how they fit a tensor, what they cost.
+import type { NumberFormatEntry, WhatIf } from "../wire";
 
-export const FEWEST_BITS = 2;
-export const MOST_BITS = 8;
 /** What the rules that find a range do without. */
 export const NOT_BY_HAND = { low: null, high: null, scale: null, zero_point: null } as const;
 /** What somebody begins with. */
@@ -20,42 +16,37 @@ export const USUAL: WhatIf = {
   percentile: 99.9,
   ...NOT_BY_HAND,
 };
-const LARGEST_FLOAT32 = (2 - 2 ** -23) * 2 ** 127;
-const SMALLEST_FLOAT32 = 2 ** -126;
+export const GROUP_SIZES = [16, 32, 64, 128, 256];
+const USUAL_GROUP = 64;
 const SCALE_BYTES = 4;
 const ZERO_POINT_BYTES = 1;
 
-/** The values of the outermost levels. */
-export function limitsOf({ scale, zero_point, code_min, code_max }: Quantizer): Range {
-  return { low: (code_min - zero_point) * scale, high: (code_max - zero_point) * scale };
-}
-
-/** Bytes of the codes, packed, and of what decodes them. */
+/** Bytes of the codes, packed, and of what decodes them, where there is one scale. */
 export function bytesOf({ bits, symmetric }: WhatIf, elements: number): number {
   return Math.ceil((elements * bits) / 8) + SCALE_BYTES + (symmetric ? 0 : ZERO_POINT_BYTES);
 }
 
-/**
- * The quantizer of a range that is widened to hold 0, by the rules of ONNX Runtime's quantization: the scale is rounded
- * once, to float32; symmetric codes are signed and have the zero point 0, others begin at 0 and have a zero point.
- */
-export function quantizerFor(parameters: WhatIf, { low, high }: Range): Quantizer {
-  const { bits, symmetric, narrow_range } = parameters;
-  const code_max = 2 ** (symmetric ? bits - 1 : bits) - 1;
-  const code_min = (symmetric ? -code_max - 1 : 0) + (narrow_range ? 1 : 0);
-  const amid = (code: number) => Math.min(Math.max(code, code_min), code_max);
-  const steps = code_max - code_min;
-  const exact =
-    parameters.scale ?? (symmetric ? Math.max(-low, high) / code_max : (high - low) / steps);
-  // Without a range to speak of, where float32 has no normal number for its scale, the scale is 1.
-  const step = parameters.scale === null && exact < SMALLEST_FLOAT32 ? 1 : exact;
-  const scale = Math.min(Math.fround(step), LARGEST_FLOAT32);
-  if (symmetric) return { scale, zero_point: 0, code_min, code_max };
-  const zero_point = parameters.zero_point ?? code_min - low / step;
-  return { scale, zero_point: amid(roundToEven(zero_point)), code_min, code_max };
-}
-
-function roundToEven(number: number): number {
-  const near = Math.round(number);
-  return near - number === 0.5 && near % 2 !== 0 ? near - 1 : near;
+/** Make parameters fit a number format and the shape of a tensor; where they do, what does not matter is left out. */
+export function fitted(
+  asked: WhatIf,
+  format: NumberFormatEntry | undefined,
+  shape: readonly number[],
+): WhatIf {
+  const isListed = format?.levels != null;
+  const bits = format?.bits ?? [asked.bits];
+  const axes = shape.length;
+  const granularity = axes === 0 ? "per_tensor" : asked.granularity;
+  const isWhole = granularity === "per_tensor";
+  const usual = granularity === "per_block" ? axes - 1 : 0;
+  const axis = asked.axis ?? usual;
+  const isThere = axis >= -axes && axis < axes;
+  return {
+    ...asked,
+    bits: bits.includes(asked.bits) ? asked.bits : (bits.at(-1) ?? asked.bits),
+    symmetric: asked.symmetric || isListed,
+    narrow_range: asked.narrow_range && !isListed,
+    granularity,
+    axis: isWhole ? null : isThere ? (axis + axes) % axes : usual,
+    group_size: granularity === "per_block" ? (asked.group_size ?? USUAL_GROUP) : null,
+  };
 }

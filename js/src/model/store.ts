@@ -36,6 +36,7 @@ const NOTHING: Manifest = {
   notes: [],
   layers: [],
   schemes: [],
+  number_formats: [],
   tensors: {
     name: [],
     layer: [],
@@ -124,9 +125,13 @@ export class Store {
       })),
     );
     this.whatIf = new WhatIfChoice(
+      link,
       computed(() => ({
+        tensor: this.scan.original(this.selected.value),
+        shape: this.manifest.value.tensors.shape[this.selected.value] ?? [],
         sketch: this.sketch.value,
         scheme: this.schemeOf(this.selected.value),
+        formats: this.manifest.value.number_formats,
       })),
     );
     this.channels = new ChannelChoice(
@@ -234,6 +239,7 @@ export class Store {
     this.scan.dispose();
     this.range.dispose();
     this.findings.dispose();
+    this.whatIf.dispose();
     this.channels.dispose();
     this.comparing.dispose();
     this.table.dispose();

@@ -1,92 +1,170 @@
-// A quantizer that a person thinks of: its parameters, and what it would do to the selected tensor. It asks no kernel.
+// A quantizer that a person thinks of: its parameters, and what it would do to the selected tensor. Where one scale
+// serves the whole tensor the sketch says it; else the kernel, while somebody looks.
 import { computed, type ReadonlySignal, signal } from "@preact/signals";
-import type { SchemeEntry, WhatIf } from "../wire";
+import type { Link } from "../link";
+import type { NumberFormatEntry, SchemeEntry, WhatIf, WhatIfReply } from "../wire";
 import { type ClipRange, curveFor, type Reading, rangeFor, readingOf } from "./clip-range";
-import { type Effect, effectOf, type Ratio, ratioOf } from "./codes";
+import { type Effect, effectOf, type Ratio } from "./codes";
 import type { Curve } from "./curve";
+import { debounced } from "./debounced";
+import { type Exact, effectFrom } from "./exact-effect";
 import type { Sketched } from "./histogram";
-import { FEWEST_BITS, limitsOf, MOST_BITS, NOT_BY_HAND, quantizerFor, USUAL } from "./parameters";
-import { type Quantizer, sqnr } from "./quantizer";
+import { fitted, NOT_BY_HAND, USUAL } from "./parameters";
+import {
+  clamp,
+  LARGEST_FLOAT32,
+  limitsOf,
+  type Quantizer,
+  quantizerFor,
+  SMALLEST_SCALE,
+} from "./quantizer";
+import type { Range } from "./range";
 
 /** What the quantizer is tried on. */
 export interface Subject {
+  /** The tensor that holds the bytes. */
+  tensor: number;
+  shape: readonly number[];
   sketch: Sketched | null;
   scheme: SchemeEntry | null;
+  formats: readonly NumberFormatEntry[];
 }
+
+interface Answer {
+  key: string;
+  /** Elements that have been looked at, in all passes. */
+  elements: number;
+  effect: Exact | null;
+  /** Why there is none; empty when nothing is wrong. */
+  trouble: string;
+}
+
+const NO_ANSWER: Answer = { key: "", elements: 0, effect: null, trouble: "" };
+const ASK_AFTER_MS = 200;
 
 export class WhatIfChoice {
   readonly isOpen = signal(false);
-  readonly parameters = signal(USUAL);
-  /** Cells of the values; null where there is nothing to quantize. */
-  private readonly reading: ReadonlySignal<Reading | null> = computed(() =>
-    readingOf(this.of.value.sketch),
+  readonly format: ReadonlySignal<NumberFormatEntry | undefined> = computed(() =>
+    this.formatOf(this.chosen.value),
   );
+  /** As they fit the tensor. */
+  readonly parameters: ReadonlySignal<WhatIf> = computed(() =>
+    fitted(this.chosen.value, this.format.value, this.of.value.shape),
+  );
+  /** Whether one quantizer serves all elements and the sketch tells what it does. */
+  readonly isSketched: ReadonlySignal<boolean> = computed(
+    () => this.reading.value !== null && this.parameters.value.granularity === "per_tensor",
+  );
+  /** Null where each channel or group has its own. */
   readonly range: ReadonlySignal<ClipRange | null> = computed(() => {
-    const reading = this.reading.value;
-    return reading && rangeFor(reading, this.parameters.value);
+    const [reading, format] = [this.reading.value, this.format.value];
+    const { granularity, range_rule } = this.parameters.value;
+    if (granularity !== "per_tensor" && range_rule !== "manual") return null;
+    return reading && format ? rangeFor(reading, this.parameters.value, format) : null;
   });
   readonly quantizer: ReadonlySignal<Quantizer | null> = computed(() => {
-    const range = this.range.value;
-    if (range === null) return null;
+    const [range, format] = [this.range.value, this.format.value];
+    if (range === null || format === undefined) return null;
     const { low, high } = range;
-    return quantizerFor(this.parameters.value, { low: low.number, high: high.number });
+    return quantizerFor(this.parameters.value, format, { low: low.number, high: high.number });
   });
   readonly effect: ReadonlySignal<Effect | null> = computed(() => {
-    const reading = this.reading.value;
-    const quantizer = this.quantizer.value;
+    if (!this.isSketched.value) return this.answer.value.effect;
+    const [reading, quantizer] = [this.reading.value, this.quantizer.value];
     return reading && quantizer && effectOf(reading.cells, reading.statistics, quantizer);
   });
-  /** Null where all is zero. */
+  /** What the kernel has said to these parameters. */
+  readonly answer: ReadonlySignal<Answer> = computed(() => {
+    const answer = this.lastAnswer.value;
+    return answer.key === this.key.value ? answer : NO_ANSWER;
+  });
+  /** Null where all is zero, and where there is no single range. */
   readonly curve: ReadonlySignal<Curve | null> = computed(() => {
-    const reading = this.reading.value;
-    return reading && curveFor(reading, this.parameters.value);
+    const [reading, format] = [this.reading.value, this.format.value];
+    return this.isSketched.value && reading && format
+      ? curveFor(reading, this.parameters.value, format)
+      : null;
   });
   /** What the best range of the curve does. */
   readonly best: ReadonlySignal<Ratio | null> = computed(() => {
-    const reading = this.reading.value;
-    const curve = this.curve.value;
-    if (reading === null || curve === null) return null;
-    const { cells, statistics } = reading;
+    const [reading, curve, format] = [this.reading.value, this.curve.value, this.format.value];
+    if (reading === null || curve === null || format === undefined) return null;
     const byRange = { ...this.parameters.value, ...NOT_BY_HAND };
-    return ratioOf(sqnr(cells, statistics, quantizerFor(byRange, curve.best)), cells);
+    return effectOf(reading.cells, reading.statistics, quantizerFor(byRange, format, curve.best));
   });
-  /** The quantizer that the tensor is stored with, where it is one for the whole tensor. */
-  readonly today: ReadonlySignal<Quantizer | null> = computed(() => {
+  /** Outermost levels of the quantizer that the tensor is stored with, where it is one for the whole tensor. */
+  readonly today: ReadonlySignal<Range | null> = computed(() => {
     const { sketch, scheme } = this.of.value;
     const map = sketch?.entry.map ?? null;
     if (map === null || map.offset !== 0 || !(map.scale > 0)) return null;
     if (scheme === null || scheme.code_min === null || scheme.code_max === null) return null;
-    const { scale, zero_point } = map;
-    return { scale, zero_point, code_min: scheme.code_min, code_max: scheme.code_max };
+    const at = (code: number) => (code - map.zero_point) * map.scale;
+    return { low: at(scheme.code_min), high: at(scheme.code_max) };
   });
 
-  constructor(private readonly of: ReadonlySignal<Subject>) {}
+  private readonly chosen = signal(USUAL);
+  /** Cells of the values; null where there is nothing to quantize, or nothing that the sketch can tell. */
+  private readonly reading: ReadonlySignal<Reading | null> = computed(() =>
+    readingOf(this.of.value.sketch),
+  );
+  private readonly lastAnswer = signal(NO_ANSWER);
+  /** What is to be asked for; empty while nobody looks, or while the page can tell by itself. */
+  private readonly key = computed(() => {
+    const { tensor, sketch } = this.of.value;
+    const isAsked = this.isOpen.value && sketch !== null && !this.isSketched.value;
+    return isAsked ? `${tensor} ${JSON.stringify(this.parameters.value)}` : "";
+  });
+  private isAsking = false;
+  readonly dispose: () => void;
 
-  /** What Python is told: nothing until somebody looks. */
-  get told(): WhatIf | null {
-    return this.isOpen.value ? this.parameters.value : null;
+  constructor(
+    private readonly link: Link,
+    private readonly of: ReadonlySignal<Subject>,
+  ) {
+    this.dispose = debounced(
+      () => [this.key.value, this.link.presence.value],
+      ASK_AFTER_MS,
+      () => void this.ask(),
+    );
   }
 
-  /** Take over what Python thinks of, where it is one that the page can try. */
+  /**
+   * What Python is told: nothing until somebody looks. With the scale that the page has found by a rule which the
+   * sketch follows nearly, so that Python makes just what is shown.
+   */
+  get told(): WhatIf | null {
+    if (!this.isOpen.value) return null;
+    const parameters = this.parameters.value;
+    const quantizer = this.quantizer.value;
+    if (!isFound(parameters) || !this.isSketched.value || quantizer === null) return parameters;
+    const { scale, zero_point } = quantizer;
+    return { ...parameters, scale, zero_point };
+  }
+
+  /** Take over what Python thinks of; it has been checked there. */
   adopt(told: unknown): void {
     const next = { ...USUAL, ...(told as WhatIf | null) };
-    const isKnown = next.number_format === "integer" && next.granularity === "per_tensor";
-    if (told === null || !isKnown || !(next.bits >= FEWEST_BITS && next.bits <= MOST_BITS)) return;
+    if (told === null || !this.formatOf(next)?.bits.includes(next.bits)) return;
     this.isOpen.value = true;
-    this.set(next);
+    const isTyped = next.scale !== null && next.range_rule === "min_max";
+    this.chosen.value = this.settled(isTyped ? { ...next, range_rule: "manual" } : next);
   }
 
   set(change: Partial<WhatIf>): void {
-    const next = { ...this.parameters.peek(), ...change };
-    this.parameters.value = next.scale === null ? next : settled(next);
+    const next = { ...this.chosen.peek(), ...change };
+    // What a rule has found belongs to what was chosen before.
+    this.chosen.value = this.settled(
+      next.range_rule === "manual" ? next : { ...next, ...NOT_BY_HAND },
+    );
   }
 
   /** Choose how the range is found; by hand it begins as it is. */
   setRule(range_rule: WhatIf["range_rule"]): void {
     const range = this.range.peek();
-    if (range_rule === "manual" && range !== null)
-      this.setRange(range.low.number, range.high.number);
-    else this.set({ ...NOT_BY_HAND, range_rule });
+    const reading = this.reading.peek();
+    if (range_rule !== "manual") this.set({ range_rule });
+    else if (range !== null) this.setRange(range.low.number, range.high.number);
+    else if (reading !== null) this.setRange(reading.low, reading.high);
   }
 
   /** Choose the range by hand; it is widened to hold 0. */
@@ -109,25 +187,71 @@ export class WhatIfChoice {
   moveLimit(end: keyof ClipRange, value: number): void {
     const quantizer = this.quantizer.peek();
     if (quantizer === null || (end === "low" ? value >= 0 : value <= 0)) return;
-    const { code_min, code_max } = quantizer;
+    const { low, high } = limitsOf(quantizer);
     const isLonger = this.parameters.peek().symmetric && end === "low";
-    this.setEnd(end, isLonger ? value * (code_max / -code_min) : value);
+    this.setEnd(end, isLonger ? value * (high / -low) : value);
   }
 
   setScale(scale: number, zero_point: number): void {
-    if (!(Math.fround(scale) > 0)) return;
+    if (!(Math.fround(scale) >= SMALLEST_SCALE && Number.isFinite(Math.fround(scale)))) return;
     this.set({ ...NOT_BY_HAND, range_rule: "manual", scale, zero_point });
   }
 
-  /** Forget what was chosen by hand for one tensor. */
+  /** Forget what was chosen by hand or found for one tensor. */
   forget(): void {
-    if (this.parameters.peek().range_rule === "manual") this.setRule("min_max");
+    const { range_rule } = this.chosen.peek();
+    this.set(range_rule === "manual" ? { ...NOT_BY_HAND, range_rule: "min_max" } : {});
+    this.lastAnswer.value = NO_ANSWER;
+  }
+
+  private formatOf({ number_format }: WhatIf): NumberFormatEntry | undefined {
+    return this.of.value.formats.find(({ name }) => name === number_format);
+  }
+
+  /** Of a typed scale, the zero point among the codes and the range that the levels give. */
+  private settled(chosen: WhatIf): WhatIf {
+    const format = this.formatOf(chosen);
+    if (chosen.scale === null || format === undefined) return chosen;
+    const parameters = fitted(chosen, format, this.of.peek().shape);
+    const quantizer = quantizerFor(parameters, format, { low: 0, high: 0 });
+    const { scale, zero_point } = quantizer;
+    const { low, high } = limitsOf(quantizer);
+    return {
+      ...chosen,
+      low: clamp(low, -LARGEST_FLOAT32, 0),
+      high: clamp(high, 0, LARGEST_FLOAT32),
+      scale,
+      zero_point: parameters.symmetric ? 0 : zero_point,
+    };
+  }
+
+  private async ask(): Promise<void> {
+    const { key, link } = this;
+    const asked = key.peek();
+    if (asked === "" || this.isAsking || link.presence.peek() !== "online") return;
+    if (this.answer.peek().trouble !== "") return;
+    const body = { tensor: this.of.peek().tensor, what_if: this.parameters.peek() };
+    const format = this.format.peek();
+    const say = (answer: Partial<Answer>) => {
+      if (asked === key.peek()) this.lastAnswer.value = { ...NO_ANSWER, key: asked, ...answer };
+    };
+    this.isAsking = true;
+    try {
+      while (asked === key.peek() && this.answer.peek().effect === null) {
+        const { reply, payload } = await link.ask<WhatIfReply>("what_if", body);
+        const { elements_done: elements, effect } = reply;
+        say({ elements, effect: effect && effectFrom(effect, payload, body.what_if, format) });
+      }
+    } catch (error) {
+      // Without a kernel the link says so, and asking goes on when it is back.
+      say({ trouble: link.presence.peek() === "online" ? (error as Error).message : "" });
+    }
+    this.isAsking = false;
+    if (asked !== key.peek()) void this.ask();
   }
 }
 
-/** Of a typed scale, the zero point among the codes and the range that the levels give. */
-function settled(parameters: WhatIf): WhatIf {
-  const quantizer = quantizerFor(parameters, { low: 0, high: 0 });
-  const { scale, zero_point } = quantizer;
-  return { ...parameters, ...limitsOf(quantizer), scale, zero_point };
+/** Whether the range is one that the sketch may know no more than nearly. */
+function isFound({ range_rule }: WhatIf): boolean {
+  return range_rule === "percentile" || range_rule === "mse";
 }

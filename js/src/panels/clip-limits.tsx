@@ -3,7 +3,7 @@ import { useRef } from "preact/hooks";
 import type { Scale } from "../marks/scale";
 import { measure } from "../model/format";
 import type { Histogram } from "../model/histogram";
-import { limitsOf } from "../model/parameters";
+import { limitsOf } from "../model/quantizer";
 import type { Store } from "../model/store";
 
 interface Props {

@@ -6,12 +6,15 @@ import { curvePath } from "../marks/curve";
 import { linearScale, logScale } from "../marks/scale";
 import { sparklinePath } from "../marks/sparkline";
 import type { Effect, Estimate, Ratio } from "../model/codes";
+import { worstOf } from "../model/comparing";
 import { type Curve, magnitudeOf } from "../model/curve";
-import { approximate, bytes, estimate, measure, percent } from "../model/format";
-import { bytesOf, limitsOf } from "../model/parameters";
-import type { Quantizer } from "../model/quantizer";
+import { approximate, bytes, count, estimate, measure, percent } from "../model/format";
+import { bytesOf } from "../model/parameters";
+import { limitsOf } from "../model/quantizer";
 import type { Range } from "../model/range";
 import type { Store } from "../model/store";
+import { Pairs } from "../parts/pairs";
+import type { Extent } from "../wire";
 
 const WIDTH = 200;
 const HEIGHT = 56;
@@ -21,21 +24,17 @@ const CURVE_REACH = 1 / 8;
 const CURVE_DECIBELS = 24;
 const DIGITS = 4;
 
-interface EffectProps {
-  quantizer: Quantizer;
-  effect: Effect;
-}
-
-export function Figures({ store, quantizer, effect }: EffectProps & { store: Store }) {
+export function Figures({ store, effect }: { store: Store; effect: Effect }) {
+  const { whatIf } = store;
   const { tensors } = store.manifest.value;
   const tensor = store.selected.value;
   const elements = tensors.parameters[tensor] ?? 0;
   const bytesNow = tensors.nbytes[tensor] ?? 0;
-  const parameters = store.whatIf.parameters.value;
-  const bytesThen = bytesOf(parameters, elements);
+  const parameters = whatIf.parameters.value;
+  const exact = whatIf.isSketched.value ? null : whatIf.answer.value.effect;
+  const bytesThen = exact ? exact.nbytes : bytesOf(parameters, elements);
   const perWeight = (nbytes: number) => (nbytes * 8) / Math.max(elements, 1);
   const bitsNow = tensors.bits_per_weight[tensor] ?? perWeight(bytesNow);
-  const limits = limitsOf(quantizer);
   const { clipped, clipping, used } = effect;
   const rounding = clipping && { number: 1 - clipping.number, error: clipping.error };
   const rows: [string, string, string?][] = [
@@ -44,7 +43,6 @@ export function Figures({ store, quantizer, effect }: EffectProps & { store: Sto
     ["rounding error", rounding === null ? "–" : share(rounding), "share of the squared error"],
     ["clipping error", clipping === null ? "–" : share(clipping), "share of the squared error"],
     ["codes used", `${estimate(used.number, used.error)} of ${effect.counts.length}`],
-    ["levels", `${measure(limits.low, DIGITS)} to ${measure(limits.high, DIGITS)}`],
     ["bytes", `${bytes(bytesThen)}, now ${bytes(bytesNow)}`],
     [
       "bits per weight",
@@ -52,7 +50,18 @@ export function Figures({ store, quantizer, effect }: EffectProps & { store: Sto
       "scale and zero point counted",
     ],
   ];
-  const range = store.whatIf.range.value;
+  const range = whatIf.range.value;
+  const quantizer = whatIf.quantizer.value;
+  if (quantizer !== null) rows.push(["levels", between(limitsOf(quantizer))]);
+  else if (exact !== null) {
+    const { scale, zero_point, channels } = exact;
+    if (scale) rows.push([`${count(scale.count)} scales`, extent(scale)]);
+    if (zero_point && !parameters.symmetric) rows.push(["zero points", extent(zero_point)]);
+    if (channels) {
+      const { worst, bars } = worstOf(channels);
+      rows.push(["worst SQNR", `${approximate(bars[worst] ?? 0, 0, DIGITS)} dB`, "of one scale"]);
+    }
+  }
   if (range !== null && parameters.range_rule === "percentile")
     rows.push([
       "percentile",
@@ -60,27 +69,18 @@ export function Figures({ store, quantizer, effect }: EffectProps & { store: Sto
         .map((end) => approximate(end.number, end.error, DIGITS))
         .join(" to "),
     ]);
-  return (
-    <dl>
-      {rows.map(([name, number, title]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd title={title}>{number}</dd>
-        </div>
-      ))}
-    </dl>
-  );
+  return <Pairs rows={rows} />;
 }
 
-export function CodesPicture({ quantizer: { code_min, code_max }, effect }: EffectProps) {
-  const { counts, errors } = effect;
+export function CodesPicture({ effect: { codes, counts, errors } }: { effect: Effect }) {
   let [most, all] = [0, 0];
   counts.forEach((count, place) => {
     all += count;
     if (count > (counts[most] ?? 0)) most = place;
   });
   const held = { number: (counts[most] ?? 0) / all, error: (errors[most] ?? 0) / all };
-  const caption = `Codes ${code_min} to ${code_max}, most often ${code_min + most}: ${share(held)}`;
+  const code = (place: number) => measure(codes.at(place) ?? 0, DIGITS);
+  const caption = `Codes ${code(0)} to ${code(-1)}, most often ${code(most)}: ${share(held)}`;
   return (
     <figure>
       <Picture label={caption}>
@@ -94,14 +94,14 @@ export function CodesPicture({ quantizer: { code_min, code_max }, effect }: Effe
 export function CurvePicture({ store }: { store: Store }) {
   const { whatIf } = store;
   const curve = useSignal<Curve | null>(null);
-  const { bits, symmetric, narrow_range } = whatIf.parameters.value;
+  const { number_format, bits, symmetric, narrow_range } = whatIf.parameters.value;
   // The figures come first: the curve is drawn as soon as the page has shown them.
   useLayoutEffect(() => {
     const timer = setTimeout(() => {
       curve.value = whatIf.curve.peek();
     });
     return () => clearTimeout(timer);
-  }, [store.sketch.value, bits, symmetric, narrow_range]);
+  }, [store.sketch.value, number_format, bits, symmetric, narrow_range]);
   const range = whatIf.range.value;
   const ratio = curve.value && whatIf.best.value;
   if (curve.value === null || ratio === null || range === null) return <figure />;
@@ -121,7 +121,7 @@ export function CurvePicture({ store }: { store: Store }) {
     ["chosen", { low: range.low.number, high: range.high.number }, "chosen"],
   ];
   const today = whatIf.today.value;
-  if (today !== null) marks.push(["today", limitsOf(today), "today"]);
+  if (today !== null) marks.push(["today", today, "today"]);
   return (
     <figure>
       <Picture label={title}>
@@ -179,4 +179,12 @@ function decibels({ sqnr_db: { number, error }, at_least_db }: Ratio): string {
 
 function share({ number, error }: Estimate): string {
   return error === 0 ? percent(number) : `${approximate(number * 100, error * 100, DIGITS)} %`;
+}
+
+function between({ low, high }: Range): string {
+  return `${measure(low, DIGITS)} to ${measure(high, DIGITS)}`;
+}
+
+function extent({ minimum, maximum }: Extent): string {
+  return minimum === maximum ? measure(minimum, DIGITS) : between({ low: minimum, high: maximum });
 }

@@ -1,11 +1,11 @@
-// What another quantizer would do to the selected tensor, answered from its sketch.
+// What another quantizer would do to the selected tensor: from its sketch, or by the kernel's looking at each element.
 import { count, digitsBetween } from "../model/format";
-import { FEWEST_BITS, MOST_BITS } from "../model/parameters";
-import type { Quantizer } from "../model/quantizer";
+import { GROUP_SIZES } from "../model/parameters";
 import type { Store } from "../model/store";
 import { Choice } from "../parts/choice";
+import { Fold } from "../parts/fold";
 import { Slider } from "../parts/slider";
-import type { RangeRule } from "../wire";
+import type { NumberFormat, RangeRule, WhatIf } from "../wire";
 import { Bound } from "./bound";
 import { CodesPicture, CurvePicture, Figures } from "./effect";
 
@@ -15,41 +15,55 @@ const RULES: [RangeRule, string][] = [
   ["mse", "Least error"],
   ["manual", "By hand"],
 ];
+const GRANULARITIES: [WhatIf["granularity"], string][] = [
+  ["per_tensor", "One scale"],
+  ["per_axis", "Per channel"],
+  ["per_block", "Groups"],
+];
 /** Tenths of a decade, from 10 % outside the range down to 0.001 %. */
 const TAIL_STEPS = 40;
 
 export function WhatIfPanel({ store }: { store: Store }) {
-  const { isOpen } = store.whatIf;
   if (store.histogram.value === null) return null;
   return (
-    <details
-      class="qw-statistics qw-what-if"
-      open={isOpen.value}
-      onToggle={(event) => {
-        isOpen.value = event.currentTarget.open;
-      }}
-    >
-      <summary>What if</summary>
-      {isOpen.value && <Opened store={store} />}
-    </details>
+    <Fold isOpen={store.whatIf.isOpen} name="What if" class="qw-statistics qw-what-if">
+      <Coding store={store} />
+      <Scaling store={store} />
+      <ByHand store={store} />
+      <Outcome store={store} />
+    </Fold>
   );
 }
 
-function Opened({ store }: { store: Store }) {
+function Outcome({ store }: { store: Store }) {
   const { whatIf } = store;
-  const quantizer = whatIf.quantizer.value;
   const effect = whatIf.effect.value;
-  if (quantizer === null || effect === null) return null;
+  const { trouble, elements } = whatIf.answer.value;
+  const isSketched = whatIf.isSketched.value;
+  if (effect === null) {
+    if (isSketched) return null;
+    if (trouble !== "" || store.presence.value === "offline")
+      return (
+        <p class="qw-note" role="status">
+          {trouble || "This is carried out in the running notebook: run the cell to see it."}
+        </p>
+      );
+    return (
+      <p class="qw-quiet" role="status">
+        <progress aria-label="Elements quantized" /> {count(elements)} elements looked at
+      </p>
+    );
+  }
   const scales = store.sketch.value?.entry.scale?.count ?? 1;
   return (
     <>
-      <Parameters store={store} quantizer={quantizer} />
-      <Figures store={store} quantizer={quantizer} effect={effect} />
+      <Figures store={store} effect={effect} />
       <div class="qw-pictures">
-        <CodesPicture quantizer={quantizer} effect={effect} />
-        <CurvePicture store={store} />
+        <CodesPicture effect={effect} />
+        {isSketched && <CurvePicture store={store} />}
       </div>
-      {scales > 1 && (
+      {!isSketched && <p class="qw-quiet">Exact: the kernel has looked at each element.</p>}
+      {isSketched && scales > 1 && (
         <p class="qw-note">
           This tries one scale for the whole tensor, which is stored with {count(scales)} scales.
         </p>
@@ -58,46 +72,108 @@ function Opened({ store }: { store: Store }) {
   );
 }
 
-function Parameters({ store, quantizer }: { store: Store; quantizer: Quantizer }) {
-  const { whatIf } = store;
-  const parameters = whatIf.parameters.value;
-  const { bits, symmetric, narrow_range, range_rule, percentile } = parameters;
-  const range = whatIf.range.value;
-  if (range === null) return null;
-  const { low, high } = range;
-  const digits = digitsBetween(low.number, high.number);
+/** What the codes are. */
+function Coding({ store: { whatIf, manifest } }: { store: Store }) {
+  const { number_format, bits, symmetric, narrow_range } = whatIf.parameters.value;
+  const format = whatIf.format.value;
+  const widths = format?.bits ?? [bits];
   return (
-    <>
-      <div class="qw-controls">
+    <div class="qw-controls">
+      <select
+        aria-label="Number format"
+        value={number_format}
+        onChange={(event) =>
+          whatIf.set({ number_format: event.currentTarget.value as NumberFormat })
+        }
+      >
+        {manifest.value.number_formats.map(({ name, label }) => (
+          <option key={name} value={name}>
+            {label}
+          </option>
+        ))}
+      </select>
+      {widths.length > 1 && (
         <Slider
           name="Bits"
-          min={FEWEST_BITS}
-          max={MOST_BITS}
+          min={widths[0] ?? bits}
+          max={widths.at(-1) ?? bits}
           value={bits}
           onSlide={(chosen) => whatIf.set({ bits: chosen })}
         />
-        <Choice
-          label="Symmetric or affine"
-          options={
-            [
-              ["symmetric", "Symmetric"],
-              ["affine", "Affine"],
-            ] as const
-          }
-          chosen={symmetric ? "symmetric" : "affine"}
-          onChoose={(chosen) => whatIf.set({ symmetric: chosen === "symmetric" })}
-        />
-        <Choice
-          label="All codes, or the lowest left unused"
-          options={
-            [
-              ["full", "All codes"],
-              ["narrow", "Narrow"],
-            ] as const
-          }
-          chosen={narrow_range ? "narrow" : "full"}
-          onChoose={(chosen) => whatIf.set({ narrow_range: chosen === "narrow" })}
-        />
+      )}
+      {!format?.levels && (
+        <>
+          <Choice
+            label="Symmetric or affine"
+            options={
+              [
+                ["symmetric", "Symmetric"],
+                ["affine", "Affine"],
+              ] as const
+            }
+            chosen={symmetric ? "symmetric" : "affine"}
+            onChoose={(chosen) => whatIf.set({ symmetric: chosen === "symmetric" })}
+          />
+          <Choice
+            label="All codes, or the lowest left unused"
+            options={
+              [
+                ["full", "All codes"],
+                ["narrow", "Narrow"],
+              ] as const
+            }
+            chosen={narrow_range ? "narrow" : "full"}
+            onChoose={(chosen) => whatIf.set({ narrow_range: chosen === "narrow" })}
+          />
+        </>
+      )}
+    </div>
+  );
+}
+
+/** What shares a scale, and how its range is found. */
+function Scaling({ store: { whatIf, manifest, selected } }: { store: Store }) {
+  const { granularity, axis, group_size, range_rule, percentile } = whatIf.parameters.value;
+  const lengths = manifest.value.tensors.shape[selected.value] ?? [];
+  const length = lengths[axis ?? 0] ?? 0;
+  const left = group_size === null ? 0 : length % group_size;
+  return (
+    <>
+      <div class="qw-controls">
+        {lengths.length > 0 && (
+          <Choice
+            label="What shares a scale"
+            options={GRANULARITIES}
+            chosen={granularity}
+            onChoose={(chosen) => whatIf.set({ granularity: chosen, axis: null })}
+          />
+        )}
+        {axis !== null && (
+          <select
+            aria-label="Along"
+            value={axis}
+            onChange={(event) => whatIf.set({ axis: Number(event.currentTarget.value) })}
+          >
+            {lengths.map((size, place) => (
+              <option key={place} value={place}>
+                axis {place} ({count(size)})
+              </option>
+            ))}
+          </select>
+        )}
+        {group_size !== null && (
+          <select
+            aria-label="Group size"
+            value={group_size}
+            onChange={(event) => whatIf.set({ group_size: Number(event.currentTarget.value) })}
+          >
+            {[...new Set([...GROUP_SIZES, group_size])].map((size) => (
+              <option key={size} value={size}>
+                {size} each
+              </option>
+            ))}
+          </select>
+        )}
         <Choice
           label="How the clip range is found"
           options={RULES}
@@ -115,41 +191,60 @@ function Parameters({ store, quantizer }: { store: Store; quantizer: Quantizer }
           />
         )}
       </div>
-      <div class="qw-range">
-        <span class="qw-range-name">Clip</span>
-        <Bound
-          label="Lower end of the clip range"
-          number={low.number}
-          digits={digits}
-          onSet={(bound) => whatIf.setEnd("low", bound)}
-        />
-        <span aria-hidden="true">to</span>
-        <Bound
-          label="Upper end of the clip range"
-          number={high.number}
-          digits={digits}
-          onSet={(bound) => whatIf.setEnd("high", bound)}
-        />
-        <span class="qw-range-name">Scale</span>
-        <Bound
-          label="Scale"
-          number={quantizer.scale}
-          digits={8}
-          onSet={(scale) => whatIf.setScale(scale, quantizer.zero_point)}
-        />
-        {!symmetric && (
-          <>
-            <span class="qw-range-name">Zero point</span>
-            <Bound
-              label="Zero point"
-              number={quantizer.zero_point}
-              digits={8}
-              onSet={(zero_point) => whatIf.setScale(quantizer.scale, zero_point)}
-            />
-          </>
-        )}
-      </div>
+      {left > 0 && (
+        <p class="qw-note">
+          {count(length)} is no multiple of {group_size}: the last group along axis {axis} has{" "}
+          {left}.
+        </p>
+      )}
     </>
+  );
+}
+
+/** Range, scale and zero point, where one serves all. */
+function ByHand({ store: { whatIf } }: { store: Store }) {
+  const range = whatIf.range.value;
+  const quantizer = whatIf.quantizer.value;
+  const format = whatIf.format.value;
+  if (range === null || quantizer === null) return null;
+  const { low, high } = range;
+  const { scale, zero_point } = quantizer;
+  const digits = digitsBetween(low.number, high.number);
+  return (
+    <div class="qw-range">
+      <span class="qw-range-name">Clip</span>
+      <Bound
+        label="Lower end of the clip range"
+        number={low.number}
+        digits={digits}
+        onSet={(bound) => whatIf.setEnd("low", bound)}
+      />
+      <span aria-hidden="true">to</span>
+      <Bound
+        label="Upper end of the clip range"
+        number={high.number}
+        digits={digits}
+        onSet={(bound) => whatIf.setEnd("high", bound)}
+      />
+      <span class="qw-range-name">Scale</span>
+      <Bound
+        label="Scale"
+        number={scale}
+        digits={8}
+        onSet={(typed) => whatIf.setScale(typed, zero_point)}
+      />
+      {!(format?.levels || whatIf.parameters.value.symmetric) && (
+        <>
+          <span class="qw-range-name">Zero point</span>
+          <Bound
+            label="Zero point"
+            number={zero_point}
+            digits={8}
+            onSet={(typed) => whatIf.setScale(scale, typed)}
+          />
+        </>
+      )}
+    </div>
   );
 }
 

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 Asked: TypeAlias = "WhatIf | Mapping[str, Any]"
 """A what-if, or its fields by name."""
 
+INTEGER_BITS = range(2, 9)
+"""Widths of integer codes."""
+
 MAX_GROUP_SIZE = 1 << 20
 """Most neighbours that share a scale."""
 
 MAX_DIMENSIONS = 16
 """Most dimensions of a tensor: blocks have two for each, and NumPy's arrays have 32 before version 2."""
 
-_INTEGER_BITS = range(2, 9)
 _MOST_PERCENT = 100
 _FAR = 1 << 31
 _SHOWN = 40
@@ -146,7 +148,7 @@ def _checked_parameters(what_if: WhatIf) -> WhatIf:
 
 
 def _bits(given: object, number_format: str) -> int:
-    possible = _INTEGER_BITS if number_format == "integer" else range(BITS[number_format], BITS[number_format] + 1)
+    possible = INTEGER_BITS if number_format == "integer" else range(BITS[number_format], BITS[number_format] + 1)
     if isinstance(given, bool) or not isinstance(given, Integral) or int(given) not in possible:
         bits = " to ".join(str(width) for width in dict.fromkeys((possible[0], possible[-1])))
         message = f"{number_format} codes have {bits} bits, not {_shown(given)}"
