@@ -76,7 +76,8 @@ export function rangeFor(
   if (range_rule === "mse") range = curveFor(reading, parameters, format)?.best ?? range;
   if (range_rule === "manual" && low !== null && high !== null) range = { low, high };
   // Of a typed scale the lowest of the signed codes has no counterpart.
-  if (symmetric) return around(exactly(scale === null ? magnitudeOf(range) : range.high));
+  const isTyped = range_rule === "manual" && scale !== null;
+  if (symmetric) return around(exactly(isTyped ? range.high : magnitudeOf(range)));
   return { low: exactly(range.low), high: exactly(range.high) };
 }
 

@@ -38,7 +38,10 @@ export interface Effect extends Ratio {
 const MARGIN_DB = 1e-6;
 
 /** Say what a quantizer does to the elements in cells of float32 numbers that are refined with their statistics. */
-export function effectOf(cells: Cells, statistics: Statistics, quantizer: Quantizer): Effect {
+export function effectOf(
+  { cells, statistics }: { cells: Cells; statistics: Statistics },
+  quantizer: Quantizer,
+): Effect {
   const { lower, upper, counts, exact } = cells;
   const { scale, zero_point, steps } = quantizer;
   const starts = startsOf(quantizer);

@@ -17,7 +17,9 @@ export const USUAL: WhatIf = {
   ...NOT_BY_HAND,
 };
 export const GROUP_SIZES = [16, 32, 64, 128, 256];
-const USUAL_GROUP = 64;
+/** The first of these that divides an axis is what somebody begins with. */
+const USUAL_GROUPS = [64, 32];
+const FEWEST = 16;
 const SCALE_BYTES = 4;
 const ZERO_POINT_BYTES = 1;
 
@@ -26,7 +28,7 @@ export function bytesOf({ bits, symmetric }: WhatIf, elements: number): number {
   return Math.ceil((elements * bits) / 8) + SCALE_BYTES + (symmetric ? 0 : ZERO_POINT_BYTES);
 }
 
-/** Make parameters fit a number format and the shape of a tensor; where they do, what does not matter is left out. */
+/** Make parameters fit a number format and the shape of a tensor. */
 export function fitted(
   asked: WhatIf,
   format: NumberFormatEntry | undefined,
@@ -36,17 +38,20 @@ export function fitted(
   const bits = format?.bits ?? [asked.bits];
   const axes = shape.length;
   const granularity = axes === 0 ? "per_tensor" : asked.granularity;
-  const isWhole = granularity === "per_tensor";
-  const usual = granularity === "per_block" ? axes - 1 : 0;
-  const axis = asked.axis ?? usual;
-  const isThere = axis >= -axes && axis < axes;
+  const isGrouped = granularity === "per_block";
+  // Groups lie along the last axis that is long enough for one.
+  const longest = Math.max(0, ...shape.map((length, axis) => (length >= FEWEST ? axis : 0)));
+  const wanted = asked.axis ?? axes;
+  const isThere = wanted >= -axes && wanted < axes;
+  const axis = isThere ? (wanted + axes) % axes : isGrouped ? longest : 0;
+  const divides = (size: number) => (shape[axis] ?? 0) % size === 0;
   return {
     ...asked,
     bits: bits.includes(asked.bits) ? asked.bits : (bits.at(-1) ?? asked.bits),
     symmetric: asked.symmetric || isListed,
     narrow_range: asked.narrow_range && !isListed,
     granularity,
-    axis: isWhole ? null : isThere ? (axis + axes) % axes : usual,
-    group_size: granularity === "per_block" ? (asked.group_size ?? USUAL_GROUP) : null,
+    axis: granularity === "per_tensor" ? null : axis,
+    group_size: isGrouped ? (asked.group_size ?? USUAL_GROUPS.find(divides) ?? FEWEST) : null,
   };
 }

@@ -51,46 +51,51 @@ export class WhatIfChoice {
   readonly parameters: ReadonlySignal<WhatIf> = computed(() =>
     fitted(this.chosen.value, this.format.value, this.of.value.shape),
   );
-  /** Whether one quantizer serves all elements and the sketch tells what it does. */
+  /** Whether one scale serves all elements and the sketch tells what comes of it. */
   readonly isSketched: ReadonlySignal<boolean> = computed(
-    () => this.reading.value !== null && this.parameters.value.granularity === "per_tensor",
+    () => this.grounds.value !== null && this.parameters.value.granularity === "per_tensor",
   );
   /** Null where each channel or group has its own. */
   readonly range: ReadonlySignal<ClipRange | null> = computed(() => {
-    const [reading, format] = [this.reading.value, this.format.value];
     const { granularity, range_rule } = this.parameters.value;
-    if (granularity !== "per_tensor" && range_rule !== "manual") return null;
-    return reading && format ? rangeFor(reading, this.parameters.value, format) : null;
+    const isShared = granularity === "per_tensor" || range_rule === "manual";
+    return isShared
+      ? this.from(({ reading, format }) => rangeFor(reading, this.parameters.value, format))
+      : null;
   });
-  readonly quantizer: ReadonlySignal<Quantizer | null> = computed(() => {
-    const [range, format] = [this.range.value, this.format.value];
-    if (range === null || format === undefined) return null;
-    const { low, high } = range;
-    return quantizerFor(this.parameters.value, format, { low: low.number, high: high.number });
-  });
+  readonly quantizer: ReadonlySignal<Quantizer | null> = computed(() =>
+    this.from(({ format }) => {
+      const range = this.range.value;
+      const ends = range && { low: range.low.number, high: range.high.number };
+      return ends && quantizerFor(this.parameters.value, format, ends);
+    }),
+  );
   readonly effect: ReadonlySignal<Effect | null> = computed(() => {
     if (!this.isSketched.value) return this.answer.value.effect;
-    const [reading, quantizer] = [this.reading.value, this.quantizer.value];
-    return reading && quantizer && effectOf(reading.cells, reading.statistics, quantizer);
+    const quantizer = this.quantizer.value;
+    return quantizer && this.from(({ reading }) => effectOf(reading, quantizer));
   });
   /** What the kernel has said to these parameters. */
   readonly answer: ReadonlySignal<Answer> = computed(() => {
     const answer = this.lastAnswer.value;
     return answer.key === this.key.value ? answer : NO_ANSWER;
   });
-  /** Null where all is zero, and where there is no single range. */
-  readonly curve: ReadonlySignal<Curve | null> = computed(() => {
-    const [reading, format] = [this.reading.value, this.format.value];
-    return this.isSketched.value && reading && format
-      ? curveFor(reading, this.parameters.value, format)
-      : null;
-  });
+  /** Null where all is zero, and where there is no single scale. */
+  readonly curve: ReadonlySignal<Curve | null> = computed(() =>
+    this.isSketched.value
+      ? this.from(({ reading, format }) => curveFor(reading, this.parameters.value, format))
+      : null,
+  );
   /** What the best range of the curve does. */
   readonly best: ReadonlySignal<Ratio | null> = computed(() => {
-    const [reading, curve, format] = [this.reading.value, this.curve.value, this.format.value];
-    if (reading === null || curve === null || format === undefined) return null;
+    const curve = this.curve.value;
     const byRange = { ...this.parameters.value, ...NOT_BY_HAND };
-    return effectOf(reading.cells, reading.statistics, quantizerFor(byRange, format, curve.best));
+    return (
+      curve &&
+      this.from(({ reading, format }) =>
+        effectOf(reading, quantizerFor(byRange, format, curve.best)),
+      )
+    );
   });
   /** Outermost levels of the quantizer that the tensor is stored with, where it is one for the whole tensor. */
   readonly today: ReadonlySignal<Range | null> = computed(() => {
@@ -103,10 +108,12 @@ export class WhatIfChoice {
   });
 
   private readonly chosen = signal(USUAL);
-  /** Cells of the values; null where there is nothing to quantize, or nothing that the sketch can tell. */
-  private readonly reading: ReadonlySignal<Reading | null> = computed(() =>
-    readingOf(this.of.value.sketch),
-  );
+  /** Null where there is nothing to quantize, or nothing that the sketch can tell. */
+  private readonly grounds = computed(() => {
+    const reading = readingOf(this.of.value.sketch);
+    const format = this.format.value;
+    return reading && format ? { reading, format } : null;
+  });
   private readonly lastAnswer = signal(NO_ANSWER);
   /** What is to be asked for; empty while nobody looks, or while the page can tell by itself. */
   private readonly key = computed(() => {
@@ -146,8 +153,7 @@ export class WhatIfChoice {
     const next = { ...USUAL, ...(told as WhatIf | null) };
     if (told === null || !this.formatOf(next)?.bits.includes(next.bits)) return;
     this.isOpen.value = true;
-    const isTyped = next.scale !== null && next.range_rule === "min_max";
-    this.chosen.value = this.settled(isTyped ? { ...next, range_rule: "manual" } : next);
+    this.chosen.value = next;
   }
 
   set(change: Partial<WhatIf>): void {
@@ -161,10 +167,9 @@ export class WhatIfChoice {
   /** Choose how the range is found; by hand it begins as it is. */
   setRule(range_rule: WhatIf["range_rule"]): void {
     const range = this.range.peek();
-    const reading = this.reading.peek();
     if (range_rule !== "manual") this.set({ range_rule });
     else if (range !== null) this.setRange(range.low.number, range.high.number);
-    else if (reading !== null) this.setRange(reading.low, reading.high);
+    else this.from(({ reading }) => this.setRange(reading.low, reading.high));
   }
 
   /** Choose the range by hand; it is widened to hold 0. */
@@ -204,6 +209,13 @@ export class WhatIfChoice {
     this.lastAnswer.value = NO_ANSWER;
   }
 
+  private from<Found>(
+    find: (grounds: { reading: Reading; format: NumberFormatEntry }) => Found,
+  ): Found | null {
+    const grounds = this.grounds.value;
+    return grounds && find(grounds);
+  }
+
   private formatOf({ number_format }: WhatIf): NumberFormatEntry | undefined {
     return this.of.value.formats.find(({ name }) => name === number_format);
   }
@@ -212,7 +224,8 @@ export class WhatIfChoice {
   private settled(chosen: WhatIf): WhatIf {
     const format = this.formatOf(chosen);
     if (chosen.scale === null || format === undefined) return chosen;
-    const parameters = fitted(chosen, format, this.of.peek().shape);
+    const zero = chosen.zero_point ?? this.quantizer.peek()?.zero_point ?? null;
+    const parameters = fitted({ ...chosen, zero_point: zero }, format, this.of.peek().shape);
     const quantizer = quantizerFor(parameters, format, { low: 0, high: 0 });
     const { scale, zero_point } = quantizer;
     const { low, high } = limitsOf(quantizer);

@@ -4,8 +4,9 @@ import { GROUP_SIZES } from "../model/parameters";
 import type { Store } from "../model/store";
 import { Choice } from "../parts/choice";
 import { Fold } from "../parts/fold";
+import { Select } from "../parts/select";
 import { Slider } from "../parts/slider";
-import type { NumberFormat, RangeRule, WhatIf } from "../wire";
+import type { RangeRule, WhatIf } from "../wire";
 import { Bound } from "./bound";
 import { CodesPicture, CurvePicture, Figures } from "./effect";
 
@@ -76,22 +77,32 @@ function Outcome({ store }: { store: Store }) {
 function Coding({ store: { whatIf, manifest } }: { store: Store }) {
   const { number_format, bits, symmetric, narrow_range } = whatIf.parameters.value;
   const format = whatIf.format.value;
-  const widths = format?.bits ?? [bits];
+  const widths = format?.bits ?? [];
+  const oneOf = (
+    label: string,
+    [first, second]: readonly [string, string],
+    isFirst: boolean,
+    choose: (isFirst: boolean) => Partial<WhatIf>,
+  ) =>
+    !format?.levels && (
+      <Choice
+        label={label}
+        options={[
+          [first, first],
+          [second, second],
+        ]}
+        chosen={isFirst ? first : second}
+        onChoose={(chosen) => whatIf.set(choose(chosen === first))}
+      />
+    );
   return (
     <div class="qw-controls">
-      <select
-        aria-label="Number format"
-        value={number_format}
-        onChange={(event) =>
-          whatIf.set({ number_format: event.currentTarget.value as NumberFormat })
-        }
-      >
-        {manifest.value.number_formats.map(({ name, label }) => (
-          <option key={name} value={name}>
-            {label}
-          </option>
-        ))}
-      </select>
+      <Select
+        label="Number format"
+        options={manifest.value.number_formats.map(({ name, label }) => [name, label])}
+        chosen={number_format}
+        onChoose={(chosen) => whatIf.set({ number_format: chosen })}
+      />
       {widths.length > 1 && (
         <Slider
           name="Bits"
@@ -101,31 +112,14 @@ function Coding({ store: { whatIf, manifest } }: { store: Store }) {
           onSlide={(chosen) => whatIf.set({ bits: chosen })}
         />
       )}
-      {!format?.levels && (
-        <>
-          <Choice
-            label="Symmetric or affine"
-            options={
-              [
-                ["symmetric", "Symmetric"],
-                ["affine", "Affine"],
-              ] as const
-            }
-            chosen={symmetric ? "symmetric" : "affine"}
-            onChoose={(chosen) => whatIf.set({ symmetric: chosen === "symmetric" })}
-          />
-          <Choice
-            label="All codes, or the lowest left unused"
-            options={
-              [
-                ["full", "All codes"],
-                ["narrow", "Narrow"],
-              ] as const
-            }
-            chosen={narrow_range ? "narrow" : "full"}
-            onChoose={(chosen) => whatIf.set({ narrow_range: chosen === "narrow" })}
-          />
-        </>
+      {oneOf("Symmetric or affine", ["Symmetric", "Affine"], symmetric, (isFirst) => ({
+        symmetric: isFirst,
+      }))}
+      {oneOf(
+        "All codes, or the lowest left unused",
+        ["All codes", "Narrow"],
+        !narrow_range,
+        (isFirst) => ({ narrow_range: !isFirst }),
       )}
     </div>
   );
@@ -136,7 +130,7 @@ function Scaling({ store: { whatIf, manifest, selected } }: { store: Store }) {
   const { granularity, axis, group_size, range_rule, percentile } = whatIf.parameters.value;
   const lengths = manifest.value.tensors.shape[selected.value] ?? [];
   const length = lengths[axis ?? 0] ?? 0;
-  const left = group_size === null ? 0 : length % group_size;
+  const left = group_size && length % group_size;
   return (
     <>
       <div class="qw-controls">
@@ -149,30 +143,23 @@ function Scaling({ store: { whatIf, manifest, selected } }: { store: Store }) {
           />
         )}
         {axis !== null && (
-          <select
-            aria-label="Along"
-            value={axis}
-            onChange={(event) => whatIf.set({ axis: Number(event.currentTarget.value) })}
-          >
-            {lengths.map((size, place) => (
-              <option key={place} value={place}>
-                axis {place} ({count(size)})
-              </option>
-            ))}
-          </select>
+          <Select
+            label="Along"
+            options={lengths.map((size, place) => [place, `axis ${place} (${count(size)})`])}
+            chosen={axis}
+            onChoose={(chosen) => whatIf.set({ axis: chosen, group_size: null })}
+          />
         )}
         {group_size !== null && (
-          <select
-            aria-label="Group size"
-            value={group_size}
-            onChange={(event) => whatIf.set({ group_size: Number(event.currentTarget.value) })}
-          >
-            {[...new Set([...GROUP_SIZES, group_size])].map((size) => (
-              <option key={size} value={size}>
-                {size} each
-              </option>
-            ))}
-          </select>
+          <Select
+            label="Group size"
+            options={[...new Set([...GROUP_SIZES, group_size])].map((size) => [
+              size,
+              `${size} each`,
+            ])}
+            chosen={group_size}
+            onChoose={(chosen) => whatIf.set({ group_size: chosen })}
+          />
         )}
         <Choice
           label="How the clip range is found"
@@ -191,10 +178,9 @@ function Scaling({ store: { whatIf, manifest, selected } }: { store: Store }) {
           />
         )}
       </div>
-      {left > 0 && (
+      {!!left && (
         <p class="qw-note">
-          {count(length)} is no multiple of {group_size}: the last group along axis {axis} has{" "}
-          {left}.
+          {group_size} do not divide the {count(length)} of axis {axis}: its last group has {left}.
         </p>
       )}
     </>
@@ -205,44 +191,47 @@ function Scaling({ store: { whatIf, manifest, selected } }: { store: Store }) {
 function ByHand({ store: { whatIf } }: { store: Store }) {
   const range = whatIf.range.value;
   const quantizer = whatIf.quantizer.value;
-  const format = whatIf.format.value;
   if (range === null || quantizer === null) return null;
   const { low, high } = range;
   const { scale, zero_point } = quantizer;
   const digits = digitsBetween(low.number, high.number);
   return (
     <div class="qw-range">
-      <span class="qw-range-name">Clip</span>
-      <Bound
-        label="Lower end of the clip range"
-        number={low.number}
-        digits={digits}
-        onSet={(bound) => whatIf.setEnd("low", bound)}
-      />
-      <span aria-hidden="true">to</span>
-      <Bound
-        label="Upper end of the clip range"
-        number={high.number}
-        digits={digits}
-        onSet={(bound) => whatIf.setEnd("high", bound)}
-      />
-      <span class="qw-range-name">Scale</span>
-      <Bound
-        label="Scale"
-        number={scale}
-        digits={8}
-        onSet={(typed) => whatIf.setScale(typed, zero_point)}
-      />
-      {!(format?.levels || whatIf.parameters.value.symmetric) && (
-        <>
-          <span class="qw-range-name">Zero point</span>
+      <span class="qw-range-result">
+        <span>Clip</span>
+        <Bound
+          label="Lower end of the clip range"
+          number={low.number}
+          digits={digits}
+          onSet={(bound) => whatIf.setEnd("low", bound)}
+        />
+        <span aria-hidden="true">to</span>
+        <Bound
+          label="Upper end of the clip range"
+          number={high.number}
+          digits={digits}
+          onSet={(bound) => whatIf.setEnd("high", bound)}
+        />
+      </span>
+      <span class="qw-range-result">
+        <span>Scale</span>
+        <Bound
+          label="Scale"
+          number={scale}
+          digits={8}
+          onSet={(typed) => whatIf.setScale(typed, zero_point)}
+        />
+      </span>
+      {!whatIf.parameters.value.symmetric && (
+        <span class="qw-range-result">
+          <span>Zero point</span>
           <Bound
             label="Zero point"
             number={zero_point}
             digits={8}
             onSet={(typed) => whatIf.setScale(scale, typed)}
           />
-        </>
+        </span>
       )}
     </div>
   );
