@@ -2,12 +2,14 @@
 import { Payload, type TensorSpec } from "../gallery/make";
 import type { HostModel } from "../src/link";
 import {
+  type EffectEntry,
   MAX_REQUEST_BYTES,
   type MatchReply,
   type Op,
   type PairEntry,
   PROTOCOL,
   type ScanReply,
+  type WhatIf,
 } from "../src/wire";
 
 export type Flavour = "jupyter" | "colab" | "marimo";
@@ -25,6 +27,7 @@ export interface Request {
   space?: string;
   low?: number;
   high?: number;
+  what_if?: WhatIf;
 }
 
 /** What the kernel says to a request; the host adds id and protocol. Undefined: nothing, now or ever. */
@@ -212,6 +215,8 @@ interface KernelOptions {
   match?: Kernel;
   /** How far a tensor is from its counterpart. */
   compare?: Kernel;
+  /** What a quantizer does. */
+  whatIf?: Kernel;
 }
 
 /** A kernel that answers everything, at once. */
@@ -230,9 +235,11 @@ export function kernelFor(tensors: readonly TensorSpec[], options: KernelOptions
     lint: () => ({ reply: { op: "lint", complete: true, findings: [] } }),
     match: options.match ?? (() => matched([])),
     compare: options.compare ?? (() => ({ reply: { op: "compare", comparison: null } })),
-    what_if: () => ({
-      reply: { op: "error", code: "failed", message: "this kernel quantizes nothing" },
-    }),
+    what_if:
+      options.whatIf ??
+      (() => ({
+        reply: { op: "error", code: "failed", message: "this kernel quantizes nothing" },
+      })),
     cancel: () => ({ reply: { op: "cancel" } }),
   };
   return (request) => answers[request.op](request);
@@ -251,6 +258,31 @@ export function matched(
   }));
   const nothing = { unmatched: [], unmatched_reference: [], notes: [] };
   return { reply: { op: "match", complete: true, pairs: all, ...nothing, ...left } };
+}
+
+/** The effect of a quantizer with integer codes, carried out on each element. */
+export function effectSaid(counts: readonly number[], entry: Partial<EffectEntry> = {}): Said {
+  const payload = new Payload();
+  const effect: EffectEntry = {
+    count: counts.reduce((sum, count) => sum + count, 0),
+    not_finite: 0,
+    sqnr_db: 21.5,
+    mse: 0.01,
+    rounding_error: 3,
+    clipping_error: 1,
+    clipped_share: 0.02,
+    max_error: 0.2,
+    cosine: 0.99,
+    nbytes: 1234,
+    bits_per_weight: 4.5,
+    scale: { minimum: 0.01, maximum: 0.04, count: 2 },
+    zero_point: { minimum: 0, maximum: 0, count: 2 },
+    first_code: -counts.length / 2,
+    code_counts: payload.add(Uint32Array.from(counts)),
+    channel_sqnr_db: payload.add(Float64Array.of(25, 18.25)),
+    ...entry,
+  };
+  return { reply: { op: "what_if", elements_done: 800, effect }, payload: payload.bytes() };
 }
 
 /** The answer to a scan of some tensors; one without a sketch cannot be read. */

@@ -9,8 +9,10 @@ import {
   rounded,
   truncatedSketch,
 } from "../gallery/make";
+import { until } from "../gallery/until";
 import { limitsOf } from "../src/model/quantizer";
 import type { Store } from "../src/model/store";
+import { effectSaid, type FakeHost, kernelFor, type Request, type Said } from "./hosts";
 import { button, drawn, find, show } from "./mounted";
 import { opened } from "./opened";
 
@@ -305,5 +307,175 @@ describe("the clip limits on the histogram", () => {
     expect(element.querySelector(".qw-limit")).toBeNull();
     await press("Values");
     expect(element.querySelectorAll(".qw-limit").length).toBe(2);
+  });
+});
+
+describe("channels and groups", () => {
+  let host: FakeHost;
+  /** What the kernel says to each request in turn; the last one is said again. */
+  let said: ((request: Request) => Said)[];
+
+  const UNDER_WAY: Said = { reply: { op: "what_if", elements_done: 400, effect: null } };
+  const COUNTS = Array.from({ length: 256 }, (_, code) =>
+    code === 130 ? 300 : code === 1 ? 100 : 0,
+  );
+
+  async function openOn(tensor: number): Promise<void> {
+    let turn = 0;
+    const kernel = kernelFor(SPEC.tensors, {
+      whatIf: (request) => {
+        const say = said[Math.min(turn, said.length - 1)];
+        turn += 1;
+        return (say ?? (() => UNDER_WAY))(request);
+      },
+    });
+    ({ host, store } = await opened("jupyter", { spec: SPEC, stored: true, kernel }));
+    await store.greet();
+    store.select(tensor);
+    element = show(store);
+    await open();
+  }
+
+  async function choose(label: string, text: string): Promise<void> {
+    const select = find<HTMLSelectElement>(`.qw-what-if select[aria-label="${label}"]`);
+    const option = [...select.options].find((one) => one.textContent === text);
+    if (option === undefined) throw new Error(`there is no ${text}`);
+    select.value = option.value;
+    select.dispatchEvent(new Event("change", { bubbles: true }));
+    await drawn();
+  }
+
+  const asked = () => host.requests("what_if").map(({ what_if }) => what_if);
+  const status = () => element.querySelector(".qw-what-if [role=status]")?.textContent;
+
+  it("are asked of the kernel until it knows, and are exact", async () => {
+    said = [() => UNDER_WAY, () => UNDER_WAY, () => effectSaid(COUNTS)];
+    await openOn(1);
+    await press("Per channel");
+    expect(status()).toBe(" 0 elements looked at");
+    expect(element.querySelector(".qw-limit")).toBeNull();
+    await until(() => store.whatIf.effect.value !== null);
+    await drawn();
+    expect(asked()).toHaveLength(3);
+    expect(asked()[0]).toMatchObject({ granularity: "per_axis", axis: 0, group_size: null });
+    expect(new Set(asked().map((one) => JSON.stringify(one))).size).toBe(1);
+    expect(status()).toBeUndefined();
+    expect(figure("SQNR")).toBe("21.5 dB");
+    expect(figure("clipped")).toBe("2.00 %");
+    expect([figure("rounding error"), figure("clipping error")]).toEqual(["75.0 %", "25.0 %"]);
+    expect(figure("codes used")).toBe("2 of 256");
+    expect(figure("bytes")).toBe("1.2 kB, now 400 B");
+    expect(figure("2 scales")).toBe("0.01 to 0.04");
+    expect(figure("worst SQNR")).toBe("18.25 dB");
+    expect(find(".qw-what-if figcaption").textContent).toBe(
+      "Codes -128 to 127, most often 2: 75.0 %",
+    );
+    expect(find(".qw-what-if").textContent).toContain("Exact");
+    expect(element.querySelector(".qw-curve")).toBeNull();
+  });
+
+  it("are not asked for per tensor, nor while the panel is closed", async () => {
+    said = [() => effectSaid(COUNTS)];
+    await openOn(1);
+    for (const bits of [3, 5, 7]) await slide("Bits", bits);
+    await press("Groups");
+    await open(false);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(asked()).toEqual([]);
+  });
+
+  it("that were asked for before are no answer to what is asked now", async () => {
+    said = [
+      () => {
+        // While the kernel works the person goes on.
+        store.whatIf.set({ bits: 3 });
+        return effectSaid(COUNTS, { sqnr_db: 99 });
+      },
+      () => effectSaid([0, 5, 0, 0, 0, 0, 7, 0]),
+    ];
+    await openOn(1);
+    await press("Per channel");
+    await until(() => store.whatIf.effect.value !== null);
+    await drawn();
+    expect(asked().map((one) => one?.bits)).toEqual([8, 3]);
+    expect(figure("SQNR")).toBe("21.5 dB");
+    expect(figure("codes used")).toBe("2 of 8");
+  });
+
+  it("are told why there is nothing, until something else is asked for", async () => {
+    const message = "5,000,000 scales are asked for, and at most 4,194,304 are made";
+    said = [
+      () => ({ reply: { op: "error", code: "malformed", message } }),
+      () => effectSaid(COUNTS),
+    ];
+    await openOn(1);
+    await press("Groups");
+    await until(() => store.whatIf.answer.value.trouble !== "");
+    await drawn();
+    expect(status()).toBe(message);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(asked()).toHaveLength(1);
+    await press("Least error");
+    await until(() => store.whatIf.effect.value !== null);
+    expect(asked()[1]?.range_rule).toBe("mse");
+  });
+
+  it("lie along an axis, in sizes that are said not to divide it", async () => {
+    said = [() => effectSaid(COUNTS)];
+    await openOn(1);
+    await press("Groups");
+    expect(parameters()).toMatchObject({ granularity: "per_block", axis: 1, group_size: 16 });
+    expect(find(".qw-what-if .qw-note").textContent).toBe(
+      "16 do not divide the 200 of axis 1: its last group has 8.",
+    );
+    await choose("Group size", "32 each");
+    expect(parameters().group_size).toBe(32);
+    await choose("Along", "axis 0 (2)");
+    expect(find(".qw-what-if .qw-note").textContent).toContain("its last group has 2");
+    // A tensor with fewer dimensions has its own axes.
+    await choose("Along", "axis 1 (200)");
+    store.select(2);
+    await drawn();
+    expect(parameters()).toMatchObject({ granularity: "per_block", axis: 0 });
+  });
+
+  it("need the running notebook", async () => {
+    said = [() => effectSaid(COUNTS)];
+    await openOn(0);
+    host.connection = "restarted";
+    await store.greet();
+    await press("Per channel");
+    expect(status()).toContain("running notebook");
+    await press("One scale");
+    expect(figure("SQNR")).toMatch(/dB$/);
+  });
+
+  it("share a range, a scale and a zero point that are typed", async () => {
+    said = [() => effectSaid(COUNTS)];
+    await openOn(2);
+    await press("Per channel");
+    expect(element.querySelector('.qw-what-if input[aria-label="Scale"]')).toBeNull();
+    await press("By hand");
+    await type("Scale", "0.5");
+    expect(parameters()).toMatchObject({ granularity: "per_axis", scale: 0.5, low: -64 });
+    expect(element.querySelectorAll(".qw-limit").length).toBe(2);
+    await until(() => store.whatIf.effect.value !== null);
+    expect(asked().at(-1)?.scale).toBe(0.5);
+  });
+
+  it("are not offered where a format has no say in it", async () => {
+    await openOn(2);
+    await press("Affine");
+    await choose("Number format", "FP4 E2M1");
+    expect(parameters()).toMatchObject({ bits: 4, symmetric: true, narrow_range: false });
+    expect(
+      [...element.querySelectorAll(".qw-what-if fieldset")].map((one) =>
+        one.getAttribute("aria-label"),
+      ),
+    ).toEqual(["What shares a scale", "How the clip range is found"]);
+    expect(element.querySelector('.qw-what-if input[aria-label="Zero point"]')).toBeNull();
+    expect(figure("codes used")).toBe("15 of 15");
+    await choose("Number format", "Integer");
+    expect(parameters()).toMatchObject({ bits: 8, symmetric: false });
   });
 });

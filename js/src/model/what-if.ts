@@ -142,8 +142,9 @@ export class WhatIfChoice {
   get told(): WhatIf | null {
     if (!this.isOpen.value) return null;
     const parameters = this.parameters.value;
-    const quantizer = this.quantizer.value;
-    if (!isFound(parameters) || !this.isSketched.value || quantizer === null) return parameters;
+    const isFound = this.isSketched.value && /percentile|mse/.test(parameters.range_rule);
+    const quantizer = isFound && this.quantizer.value;
+    if (!quantizer) return parameters;
     const { scale, zero_point } = quantizer;
     return { ...parameters, scale, zero_point };
   }
@@ -262,9 +263,4 @@ export class WhatIfChoice {
     this.isAsking = false;
     if (asked !== key.peek()) void this.ask();
   }
-}
-
-/** Whether the range is one that the sketch may know no more than nearly. */
-function isFound({ range_rule }: WhatIf): boolean {
-  return range_rule === "percentile" || range_rule === "mse";
 }
