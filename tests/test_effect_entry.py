@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from typing import get_args
+
+import ml_dtypes
 import numpy as np
 import pytest
+import traitlets
 from models import model, plain
 
 import quantwidget as qw
 from quantwidget import wire
+from quantwidget.quantizing import offered_formats
 from quantwidget.session import REMEMBERED_WHAT_IFS, Session
 
 TYPES = {"u2": "<u2", "u4": "<u4", "f8": "<f8"}
@@ -105,3 +110,87 @@ def test_the_widget_carries_out_what_the_page_thought_of(array):
     widget.selected = None
     with pytest.raises(ValueError, match="select"):
         widget.quantized()
+
+
+def written(**changes):
+    """What the page writes into the trait: every field, and whole numbers where JavaScript has them."""
+    return {
+        "number_format": "integer",
+        "bits": 8,
+        "symmetric": True,
+        "narrow_range": False,
+        "granularity": "per_tensor",
+        "axis": None,
+        "group_size": None,
+        "range_rule": "min_max",
+        "percentile": 99.9,
+        "low": None,
+        "high": None,
+        "scale": None,
+        "zero_point": None,
+        **changes,
+    }
+
+
+def test_what_the_page_writes_gives_what_it_shows(array):
+    widget = qw.QuantWidget(model(plain("w", array)))
+    largest = float(np.abs(array).max())
+    # By a rule that a sketch follows nearly, the page writes the scale that it has found.
+    found = float(np.float32(0.8 * largest / 127))
+    widget.what_if = written(range_rule="percentile", percentile=97, scale=found, zero_point=0)
+    codes = np.clip(np.rint(array / np.float32(found)), -128, 127)
+    assert widget.quantized().scale == np.float32(found)
+    np.testing.assert_array_equal(widget.quantized().codes, codes)
+
+    widget.what_if = written(symmetric=False, bits=4, range_rule="mse", scale=found * 16, zero_point=6)
+    assert (widget.quantized().scale, widget.quantized().zero_point) == (np.float32(found * 16), 6)
+
+    # A range that is dragged, a whole number that JSON has without a point.
+    widget.what_if = written(bits=4, range_rule="manual", low=-1, high=1)
+    scale = np.float32(1 / 7)
+    np.testing.assert_array_equal(widget.quantized().codes, np.clip(np.rint(array / scale), -8, 7))
+
+    widget.what_if = written(number_format="float8_e4m3fn", granularity="per_block", axis=1, group_size=16)
+    blocks = np.pad(array, ((0, 0), (0, 14))).reshape(6, 4, 16)
+    scale = (np.abs(blocks).max(axis=2) / 448).astype(np.float32)
+    levels = (blocks / scale[..., None]).astype(ml_dtypes.float8_e4m3fn).view(np.uint8)
+    np.testing.assert_array_equal(widget.quantized().scale, scale)
+    np.testing.assert_array_equal(widget.quantized().codes, levels.reshape(6, 64)[:, :50])
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"bits": 99}, "2 to 8 bits"),
+        ({"bits": "8"}, "2 to 8 bits"),
+        ({"number_format": "nf4"}, "4 bits"),
+        ({"number_format": "float16"}, "number_format"),
+        ({"granularity": "per_axis"}, "needs an axis"),
+        ({"granularity": "per_block", "axis": 0}, "neighbours"),
+        ({"range_rule": "manual", "low": 1.0, "high": 0.0}, "ascends"),
+        ({"range_rule": "percentile", "percentile": 0}, "percentile"),
+        ({"scale": 0.0}, "scale"),
+        ({"zero_point": 3}, "symmetric"),
+        ({"symmetric": False, "zero_point": 256}, "zero point"),
+        ({"colour": "red"}, "no field"),
+    ],
+)
+def test_the_trait_refuses_what_no_tensor_can_be_quantized_by(array, changes, told):
+    widget = qw.QuantWidget(model(plain("w", array)))
+    with pytest.raises(traitlets.TraitError, match=told):
+        widget.what_if = written(**changes)
+    assert widget.what_if is None
+
+
+def test_the_page_is_told_every_number_format():
+    offered = {one.name: one for one in offered_formats()}
+    assert set(offered) == set(get_args(wire.NumberFormat))
+    assert offered["integer"].levels is None
+    for name in ("float8_e4m3fn", "float8_e5m2", "float4_e2m1fn"):
+        dtype = np.dtype(getattr(ml_dtypes, name))
+        patterns = np.arange(1 << offered[name].bits[0], dtype=np.uint8).view(dtype).astype(np.float64)
+        expected = [float(level) if np.isfinite(level) else None for level in patterns]
+        assert offered[name].levels == expected
+        assert not offered[name].by_reciprocal
+    assert offered["nf4"].by_reciprocal
+    assert offered["nf4"].levels[7] == 0

@@ -5,7 +5,15 @@ import { Link, type Presence } from "../src/link";
 import type { Comparing } from "../src/model/comparing";
 import { Store } from "../src/model/store";
 import type { WhatIf } from "../src/wire";
-import { FakeHost, type Kernel, kernelFor, matched, type Said, scanned } from "../tests/hosts";
+import {
+  effectSaid,
+  FakeHost,
+  type Kernel,
+  kernelFor,
+  matched,
+  type Said,
+  scanned,
+} from "../tests/hosts";
 import { channelsSaid } from "./channels";
 import { comparedSaid } from "./comparison";
 import {
@@ -391,6 +399,21 @@ export const CASES = {
     return store;
   },
 
+  "what if floats were 4-bit floats": () =>
+    whatIf("classifier.weight", { number_format: "float4_e2m1fn" }),
+
+  "what if each channel had its own scale": async () => {
+    const store = await whatIfAsked({ bits: 4, granularity: "per_axis" }, () => effectSaid(UNEVEN));
+    await until(() => store.whatIf.effect.value !== null);
+    return store;
+  },
+
+  "what if groups shared a scale, while the kernel works": () =>
+    whatIfAsked({ bits: 4, granularity: "per_block", group_size: 32 }, () => undefined),
+
+  "what if channels had their own scales, with no kernel": () =>
+    whatIf("classifier.weight", { granularity: "per_axis" }),
+
   "compared with the reference": async () => {
     const store = await compared("features.1.conv.weight");
     store.show("values");
@@ -507,6 +530,19 @@ async function compared(
 
 async function whatIf(name: string, parameters: Partial<WhatIf>): Promise<Store> {
   const store = await select(name);
+  store.whatIf.isOpen.value = true;
+  store.whatIf.set(parameters);
+  return store;
+}
+
+/** How often each of 16 codes occurs. */
+const UNEVEN = [9, 40, 130, 300, 520, 760, 900, 980, 990, 940, 800, 610, 380, 190, 70, 30];
+
+/** A store whose kernel is asked what a quantizer does. */
+async function whatIfAsked(parameters: Partial<WhatIf>, said: Kernel): Promise<Store> {
+  const kernel = kernelFor(NETWORK.tensors, { whatIf: said, countRange: () => 4056 });
+  const store = await open(NETWORK, { selected: "classifier.weight", kernel });
+  await until(() => store.range.count.value?.exact === true);
   store.whatIf.isOpen.value = true;
   store.whatIf.set(parameters);
   return store;

@@ -57,8 +57,9 @@ def what_ifs():
             for rule in RULES:
                 # Each tensor, sign and narrowness has its turn with each rule.
                 turn += 1
-                what_if = {"number_format": name, "bits": bits, "symmetric": turn % 3 > 0, "narrow_range": turn % 4 == 0}
-                yield (turn + turn // 5) % 5, {**what_if, "granularity": "per_tensor", **rule}
+                what_if = {"number_format": name, "bits": bits, "granularity": "per_tensor", **rule}
+                signs = {"symmetric": turn % 3 > 0, "narrow_range": turn % 4 == 0}
+                yield (turn + turn // 5) % 5, {**what_if, **signs}
     for name in WIDTHS:
         what_if = {"number_format": name, "bits": WIDTHS[name][-1], "symmetric": False}
         yield 0, {**what_if, "granularity": "per_axis", "axis": 0}

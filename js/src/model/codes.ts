@@ -23,7 +23,9 @@ export interface Ratio {
 export interface Effect extends Ratio {
   /** Share of the finite elements whose code is clamped. */
   clipped: Estimate;
-  /** Share that clamped elements have in the squared error, the rest is rounding; null where nothing is lost. */
+  /** Share that clamped elements have in the squared error, the rest is rounding; null where nothing is lost, or more
+   * than a number can say.
+   */
   clipping: Estimate | null;
   /** Codes of integers; else what the codes stand for in steps of the scale. */
   codes: Float64Array;
@@ -105,14 +107,14 @@ export function effectOf(
     at_least_db,
     clipped: between(clipped / elements, surely / elements, maybe / elements, exact),
     clipping:
-      all.mean === 0
-        ? null
-        : between(
+      all.mean > 0 && Number.isFinite(all.most)
+        ? between(
             share(clipping.mean, rounding.mean),
             share(clipping.least, rounding.most),
             share(clipping.most, rounding.least),
             exact,
-          ),
+          )
+        : null,
     codes: steps.map((step) => step + zero_point),
     counts: certain.map((count, place) => count + (shared[place] as number)),
     errors,

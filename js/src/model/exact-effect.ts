@@ -35,7 +35,8 @@ export function effectFrom(
   );
   const { rounding_error, clipping_error } = entry;
   const noise = (rounding_error ?? 0) + (clipping_error ?? 0);
-  const sqnr_db = entry.sqnr_db ?? Number.POSITIVE_INFINITY;
+  // Values beyond float32 are infinitely far away: then there is no mean squared error either.
+  const sqnr_db = entry.sqnr_db ?? (entry.mse === null ? -Infinity : Infinity);
   return {
     sqnr_db: exactly(sqnr_db),
     at_least_db: sqnr_db,

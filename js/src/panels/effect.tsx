@@ -173,6 +173,7 @@ function Picture({ label, children }: { label: string; children: ComponentChildr
 
 function decibels({ sqnr_db: { number, error }, at_least_db }: Ratio): string {
   if (number === Number.POSITIVE_INFINITY) return "∞, nothing lost";
+  if (number === Number.NEGATIVE_INFINITY) return "−∞ dB: levels beyond float32";
   const text = `${approximate(number, error, DIGITS)} dB`;
   return Number.isFinite(error) ? text : `${text}, at least ${measure(at_least_db, 3)}`;
 }

@@ -11,14 +11,14 @@ export function Select<Option>({ label, options, chosen, onChoose }: Props<Optio
   return (
     <select
       aria-label={label}
-      value={options.findIndex(([option]) => option === chosen)}
+      value={String(options.findIndex(([option]) => option === chosen))}
       onChange={({ currentTarget: { value } }) => {
         const option = options[Number(value)];
         if (option) onChoose(option[0]);
       }}
     >
       {options.map(([, text], place) => (
-        <option key={place} value={place}>
+        <option key={place} value={String(place)}>
           {text}
         </option>
       ))}
