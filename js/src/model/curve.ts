@@ -56,7 +56,7 @@ export function sumsOf(cells: Cells): Sums {
 }
 
 /** Estimate the signal to noise ratio of a quantizer, in dB. */
-export function sqnrFrom({ cells, numbers, firsts, squares }: Sums, quantizer: Quantizer): number {
+function sqnrFrom({ cells, numbers, firsts, squares }: Sums, quantizer: Quantizer): number {
   const { scale, steps } = quantizer;
   const size = cells.counts.length;
   let noise = 0;

@@ -280,7 +280,7 @@ class _Sums:
     def __init__(self, scaled: _Scaled) -> None:
         self.scaled = scaled
         lower, upper, counts = scaled.cells.lower, scaled.cells.upper, scaled.cells.counts
-        # From left to right, so that the twin in TypeScript rounds alike.
+        # From left to right, so that the recorded figures stay the same to their last bits.
         self.squares = float(np.cumsum(np.append(0.0, _middle_squares(scaled.cells)))[-1])
         self.variance = float(np.cumsum(np.append(0.0, _variances(scaled.cells)))[-1])
         # Below 0 over the cells before a place; above 0, one place further on, over those from it on, and negative.
