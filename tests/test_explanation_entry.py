@@ -61,10 +61,10 @@ def test_steps_lead_from_bytes_to_the_value_and_to_the_reference(session, values
     code, value = int(decoded.codes()[2, 7]), decoded.values()[2, 7]
     steps = explained(session, [2, 7])
     assert list(steps) == ["stored", "code", "− zero point", "× scale", "= value", "reference", "error"]
-    assert steps["stored"] == (f"{code % 256:02x}", f"at byte {2 * 40 + 7}")
+    assert steps["stored"] == (f"{code % 256:02x}", f"hex, at byte {2 * 40 + 7}")
     assert steps["code"] == (str(code), "int8")
-    assert steps["− zero point"] == ("4", "of channel 2 along axis 0")
-    assert steps["× scale"] == ("0.02", "of channel 2 along axis 0")
+    assert steps["− zero point"] == ("4", "of channel 2, axis 0")
+    assert steps["× scale"] == ("0.02", "of channel 2, axis 0")
     assert np.float32(steps["= value"][0]) == value == np.float32((code - 4) * np.float32(0.02))
     assert np.float32(steps["reference"][0]) == values[2, 7]
     assert steps["reference"][1] == "of a.weight"
@@ -75,7 +75,7 @@ def test_steps_lead_from_bytes_to_the_value_and_to_the_reference(session, values
 
 def test_plain_values_have_two_steps_and_keep_every_digit(session):
     assert explained(session, [0, 0], 1) == {
-        "stored": ((2**60 + 1).to_bytes(8, "little").hex(" "), "at byte 0"),
+        "stored": ((2**60 + 1).to_bytes(8, "little").hex(" "), "hex, at byte 0"),
         "= value": (str(2**60 + 1), "int64"),
     }
     assert explained(session, [1], 2)["= value"] == ("False", "bool")
@@ -94,7 +94,7 @@ def test_packed_codes_say_which_bits_and_levels_come_from_a_codebook():
     storage = Storage(HeldBytes(raw), DTYPES["uint4"], (4,))
     record = plain("w", np.zeros(4, np.float32), storage=storage, quant=quant)
     steps = explained(Session(model(record), version="1"), [3])
-    assert steps["stored"] == ("43", "at byte 1, bits 4 to 7")
+    assert steps["stored"] == ("43", "hex, at byte 1, bits 4 to 7")
     assert steps["code"] == ("4", "uint4")
     assert np.float32(steps["level"][0]) == levels[4]
     assert steps["× scale"] == ("3", "of block [1]")

@@ -50,7 +50,7 @@ def steps_to_reference(found: Explanation, reference: TensorIndex, pair: Pair) -
         return [wire.StepEntry(name="reference", number="–", words=f"{whose}: {trouble}")]
     error = float(found.value) - original
     return [
-        wire.StepEntry(name="reference", number=written(original), words=whose),
+        wire.StepEntry(name="reference", number=_computed(original), words=whose),
         wire.StepEntry(
             name="error",
             number=f"{error:.6g}" if math.isfinite(error) else "–",
@@ -65,16 +65,24 @@ def written(number: float) -> str:
         return str(number)
     if not math.isfinite(number):
         return "NaN" if math.isnan(number) else "∞" if number > 0 else "-∞"
+    return (str(np.float32(number)) if _is_narrow(number) else repr(number)).removesuffix(".0")
+
+
+def _is_narrow(number: float) -> bool:
     with np.errstate(over="ignore"):
-        narrow = np.float32(number)
-    return (str(narrow) if float(narrow) == number else repr(number)).removesuffix(".0")
+        return float(np.float32(number)) == number
+
+
+def _computed(number: float) -> str:
+    """Write a number that was computed in float64 with the digits of a float32."""
+    return written(number) if _is_narrow(number) or not math.isfinite(number) else f"{number:.9g}"
 
 
 def _stored(found: Explanation) -> wire.StepEntry:
     if found.stored is None:
         return wire.StepEntry(name="stored", number="–", words="its bits lie in several places")
     bits = "" if found.bits is None else f", bits {found.bits[0]} to {found.bits[1] - 1}"
-    return wire.StepEntry(name="stored", number=found.stored.hex(" "), words=f"at byte {found.offset:,}{bits}")
+    return wire.StepEntry(name="stored", number=found.stored.hex(" "), words=f"hex, at byte {found.offset:,}{bits}")
 
 
 def _whose(found: Explanation, tensor: TensorRef) -> str:
@@ -83,7 +91,7 @@ def _whose(found: Explanation, tensor: TensorRef) -> str:
     if quant is None or quant.granularity == "per_tensor":
         return "of the whole tensor"
     if quant.axis is not None and found.block is not None:
-        return f"of channel {found.block[quant.axis]} along axis {quant.axis}"
+        return f"of channel {found.block[quant.axis]}, axis {quant.axis}"
     return "of its block" if found.block is None else f"of block {list(found.block)}"
 
 

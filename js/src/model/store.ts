@@ -5,6 +5,7 @@ import { type Manifest, PROTOCOL, type SchemeEntry, type Space } from "../wire";
 import { ChannelChoice } from "./channels";
 import { Comparing } from "./comparing";
 import { debounced } from "./debounced";
+import { ExplanationChoice } from "./explanation";
 import { Findings } from "./findings";
 import { type Histogram, histogram, type Sketched, statisticsIn } from "./histogram";
 import { RangeChoice } from "./range";
@@ -64,6 +65,7 @@ export class Store {
   readonly whatIf: WhatIfChoice;
   readonly findings: Findings;
   readonly channels: ChannelChoice;
+  readonly explanation: ExplanationChoice;
   readonly comparing: Comparing;
   readonly table: Table;
 
@@ -99,6 +101,7 @@ export class Store {
     return histogram(sketched, this.schemeOf(this.selected.value), space, this.bins.value);
   });
 
+  private readonly isRead = computed(() => this.scan.progress.value.tensorsLeft === 0);
   /** The name that Python and the page last told each other. */
   private exchanged: unknown;
   private unpackings = 0;
@@ -121,6 +124,8 @@ export class Store {
       computed(() => ({
         tensor: this.scan.original(this.selected.value),
         sketch: this.sketch.value,
+        isRead: this.isRead.value,
+        stored: this.scan.findings.value,
       })),
     );
     this.whatIf = new WhatIfChoice(
@@ -138,13 +143,22 @@ export class Store {
         sketch: this.sketch.value,
         scheme: this.schemeOf(this.selected.value),
       })),
+      computed(() => this.comparing.shown.value.comparison ?? null),
+    );
+    this.explanation = new ExplanationChoice(
+      link,
+      computed(() => ({
+        tensor: this.sketch.value ? this.scan.original(this.selected.value) : -1,
+        shape: this.manifest.value.tensors.shape[this.selected.value] ?? [],
+        space: this.shownSpace.value,
+      })),
     );
     this.comparing = new Comparing(
       link,
       computed(() => ({
         reference: this.manifest.value.reference,
         tensor: this.scan.original(this.selected.value),
-        isRead: this.scan.progress.value.tensorsLeft === 0,
+        isRead: this.isRead.value,
       })),
     );
     this.table = new Table(
@@ -167,6 +181,12 @@ export class Store {
         "range",
         () => this.range.told,
         (told) => this.range.adopt(told),
+      ),
+      new Shared(
+        link,
+        "channel",
+        () => this.channels.told,
+        (told) => this.channels.adopt(told),
       ),
       new Shared(
         link,
@@ -209,6 +229,7 @@ export class Store {
       this.range.forget();
       this.whatIf.forget();
       this.channels.forget();
+      this.explanation.forget();
       this.reveal(tensor);
     });
     void this.scan.pull();
@@ -235,6 +256,7 @@ export class Store {
     this.range.dispose();
     this.findings.dispose();
     this.channels.dispose();
+    this.explanation.dispose();
     this.comparing.dispose();
     this.table.dispose();
     this.link.dispose();
@@ -270,6 +292,7 @@ export class Store {
         this.whatIf.forget();
         this.findings.forget();
         this.channels.forget();
+        this.explanation.forget();
         this.comparing.forget();
         this.table.startOver(manifest.reference !== "");
         this.exchanged = undefined;
