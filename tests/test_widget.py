@@ -265,7 +265,7 @@ def test_a_channel_is_one_of_the_selected_tensor():
     rng = np.random.default_rng(8)
     codes = rng.integers(-128, 128, (8, 9), dtype=np.int8)
     grouped = quantized("b.weight", codes, rng.random((8, 3), np.float32), block_shape=(1, 3))
-    widget = qw.QuantWidget(model(plain("a.weight", codes), grouped))
+    widget = qw.QuantWidget(model(plain("a.weight", codes), grouped, plain("c.weight", codes[:7])))
     assert widget.channel is None
     for channel in ((0, 7), (1, 8)):
         widget.channel = channel
@@ -276,9 +276,14 @@ def test_a_channel_is_one_of_the_selected_tensor():
     assert tuple(widget.channel) == (1, 8)
     widget.set_state({"selected": "b.weight", "channel": [None, 23]})
     assert tuple(widget.channel) == (None, 23)
-    with pytest.raises(traitlets.TraitError, match=r"b\.weight has no channel 24"):
+    with pytest.raises(traitlets.TraitError, match=r"b\.weight.*no such channel or block: \(None, 24\)"):
         widget.channel = (None, 24)
-    widget.channel = None
+    widget.channel = (1, 8)
+    widget.select("a.weight")
+    assert tuple(widget.channel) == (1, 8)
+    widget.channel = (0, 7)
+    widget.select("c.weight")
+    assert widget.channel is None
     widget.selected = None
     with pytest.raises(traitlets.TraitError, match="selected"):
         widget.channel = (0, 0)

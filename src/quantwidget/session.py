@@ -183,12 +183,12 @@ class Session:
     @property
     def is_complete(self) -> bool:
         """True when every tensor that is no alias has been sketched or has failed."""
-        return len(self._sketching.sketches.keys() | self._sketching.failed.keys()) == self._readings
+        return len(self._settled()) == self._readings
 
     @property
     def is_looked_at(self) -> bool:
         """True when the findings of every tensor that has been sketched are known."""
-        return bool(self._looked_at) and not self._unlooked()
+        return bool(self._looked_at) and len(self._looked_at) == len(self._settled())
 
     @property
     def sketches(self) -> dict[str, Sketch]:
@@ -440,7 +440,7 @@ class Session:
     def _look(self, seconds: float) -> bool:
         """Look at tensors that are sketched for about this long; True when there is none left."""
         deadline = self._clock() + seconds
-        for number in self._unlooked():
+        for number in sorted(self._settled() - self._looked_at):
             try:
                 found = self._lint_tensor(number, max(deadline - self._clock(), 0))
             except Exception:  # noqa: BLE001 - one bad tensor never hides the good ones
@@ -451,10 +451,10 @@ class Session:
             self._keep_worst(self._finding_entries(found))
             if self._clock() > deadline:
                 break
-        return not self._unlooked()
+        return len(self._looked_at) == len(self._settled())
 
-    def _unlooked(self) -> list[int]:
-        return sorted((self._sketching.sketches.keys() | self._sketching.failed.keys()) - self._looked_at)
+    def _settled(self) -> set[int]:
+        return self._sketching.sketches.keys() | self._sketching.failed.keys()
 
     def _findings(self) -> Sequence[wire.FindingEntry]:
         """Return the worst of what is known to be wrong with the model."""

@@ -270,14 +270,18 @@ class QuantWidget(anywidget.AnyWidget):
     @traitlets.validate("channel")
     def _there(self, proposal: traitlets.Bunch) -> tuple[int | None, int] | None:
         channel: tuple[int | None, int] | None = proposal["value"]
-        if channel is None:
-            return None
-        axis, number = channel
-        lengths = _channels_along(self.tensor)
-        if number >= lengths.get(axis, 0):
-            message = f"{self.selected or 'no tensor, which is what is selected,'} has no channel {number} along {axis}"
+        if not self._has(channel):
+            message = f"the selected tensor, {self.selected!r:.200}, has no such channel or block: {channel}"
             raise traitlets.TraitError(message)
         return channel
+
+    @traitlets.observe("selected")
+    def _forget_channel(self, _change: traitlets.Bunch) -> None:
+        if not self._has(self.channel):
+            self.set_trait("channel", None)
+
+    def _has(self, channel: tuple[int | None, int] | None) -> bool:
+        return channel is None or channel[1] < _channels_along(self.tensor).get(channel[0], 0)
 
     @traitlets.validate("selected")
     def _known(self, proposal: traitlets.Bunch) -> str | None:
