@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import model, plain, quantized
 
-from quantwidget import tensor, wire
+from quantwidget import channel_rows, tensor, wire
 from quantwidget.channel_rows import MOST_ROWS, rows_of
+from quantwidget.quant import QuantScheme, scale_shape
 from quantwidget.session import REMEMBERED_CHANNELS, Session
 from quantwidget.sketches import Payload
+from quantwidget.storage import Storage
 
 TYPES = {"u2": "<u2", "u4": "<u4", "f8": "<f8"}
 
@@ -81,6 +85,106 @@ def test_neighbours_share_a_row_where_there_are_too_many(channels, length, seed)
     np.testing.assert_array_equal(counts.sum(axis=1), [np.isfinite(group).sum() for group in groups])
 
 
+def spread(parameter, quant):
+    """What each element is decoded with, by repeating blocks."""
+    for axis, length in enumerate(quant.shape):
+        if parameter.shape[axis] > 1 and axis == len(quant.shape) - 1 and quant.group_index is not None:
+            parameter = np.take(parameter, quant.group_index, axis)
+        elif parameter.shape[axis] > 1:
+            parameter = np.repeat(parameter, quant.block_shape[axis], axis)
+        parameter = np.take(parameter, range(length), axis) if parameter.shape[axis] > 1 else parameter
+    return np.broadcast_to(parameter, quant.shape).astype(np.float64)
+
+
+def scheme(shape, block_shape, rng, **changes):
+    parameters = scale_shape(shape, block_shape)
+    known = {
+        "kind": "affine",
+        "code_dtype": "int8",
+        "scale_storage": Storage.of(rng.random(parameters).astype(np.float32) - np.float32(0.1)),
+        "code_min": -128,
+        "code_max": 127,
+    }
+    return QuantScheme(shape=shape, block_shape=block_shape, **{**known, **changes})
+
+
+SHAPE = (6, 40)
+KINDS = {
+    "per tensor, zero point": ((6, 40), lambda _: {"zero_point_storage": Storage.of(np.full((1, 1), 3, np.int8))}),
+    "per axis": ((1, 40), lambda _: {}),
+    "per axis, offset": ((1, 40), lambda rng: {"offset_storage": Storage.of(rng.random((6, 1), np.float32))}),
+    "blocks, the last one cut short": (
+        (1, 16),
+        lambda rng: {"zero_point_storage": Storage.of(rng.integers(-9, 9, (6, 3), np.int8))},
+    ),
+    "blocks along two axes": ((4, 10), lambda _: {}),
+    "blocks told by an index": (
+        (1, 10),
+        lambda rng: {"group_index_storage": Storage.of(rng.integers(0, 4, 40).astype(np.int32))},
+    ),
+    "codebook": (
+        (1, 8),
+        lambda rng: {
+            "kind": "codebook",
+            "code_dtype": "uint4",
+            "code_min": 0,
+            "code_max": 15,
+            "codebook_storage": Storage.of(rng.standard_normal(16).astype(np.float32)),
+        },
+    ),
+    "narrow floats": (
+        (1, 40),
+        lambda _: {"kind": "float", "code_dtype": "float8_e4m3fn", "code_min": None, "code_max": None},
+    ),
+}
+FLOAT8_MOST = 448.0
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("kind", KINDS)
+def test_ends_and_scales_are_those_of_the_elements_of_a_row(kind, axis):
+    rng = np.random.default_rng(sum(map(ord, kind)))
+    block_shape, changes = KINDS[kind]
+    quant = scheme(SHAPE, block_shape, rng, **changes(rng))
+    tensor_ = model(plain("w", np.zeros(SHAPE, np.float32))).tensors["w"]
+    statistics, payload = tensor_.channels(axis=axis), Payload()
+    rows = asdict(rows_of(statistics, quant, payload))
+    low, high = (quant.code_min, quant.code_max) if quant.kind != "float" else (-FLOAT8_MOST, FLOAT8_MOST)
+    if quant.kind == "codebook":
+        low, high = quant.codebook.min(), quant.codebook.max()
+    scale = spread(quant.scale, quant)
+    point = 0.0 if quant.zero_point is None else spread(quant.zero_point, quant)
+    offset = 0.0 if quant.offset is None else spread(quant.offset, quant)
+    ends = [(np.float64(level) - point) * scale + offset for level in (low, high)]
+    found, across = payload.tobytes(), 1 - axis
+    np.testing.assert_allclose(array_of(rows["lowest"], found), np.minimum(*ends).min(axis=across), rtol=1e-14)
+    np.testing.assert_allclose(array_of(rows["highest"], found), np.maximum(*ends).max(axis=across), rtol=1e-14)
+    np.testing.assert_array_equal(array_of(rows["scale"], found), scale.min(axis=across))
+    np.testing.assert_array_equal(array_of(rows["scale_to"], found), scale.max(axis=across))
+    assert (rows["zero_point"] is None) == (quant.zero_point is None)
+    if quant.zero_point is not None:
+        np.testing.assert_array_equal(
+            array_of(rows["zero_point"], found), point.min(axis=across) + np.zeros(rows["channels"])
+        )
+        np.testing.assert_array_equal(
+            array_of(rows["zero_point_to"], found), point.max(axis=across) + np.zeros(rows["channels"])
+        )
+
+
+def test_blocks_have_one_scale_each_and_neighbours_in_a_row_a_range():
+    codes = np.random.default_rng(1).integers(-128, 128, (600, 40), dtype=np.int8)
+    scale = np.random.default_rng(2).random((600, 10), np.float32)
+    session = Session(model(quantized("w", codes, scale, block_shape=(1, 4))), version="1")
+    rows, payload = channels_of(session, 0)
+    assert (rows["axis"], rows["folded"], rows["zero_point"]) == (None, 2, None)
+    pairs = scale.reshape(-1, 2)
+    np.testing.assert_array_equal(array_of(rows["scale"], payload), pairs.min(axis=1))
+    np.testing.assert_array_equal(array_of(rows["scale_to"], payload), pairs.max(axis=1))
+    np.testing.assert_array_equal(array_of(rows["lowest"], payload), -128 * pairs.max(axis=1).astype(np.float64))
+    along, payload = channels_of(session, 0, axis=0)
+    np.testing.assert_array_equal(array_of(along["scale_to"], payload), scale.max(axis=1))
+
+
 def test_scales_stand_beside_the_channels_that_they_belong_to():
     codes = np.random.default_rng(1).integers(-128, 128, (6, 40), dtype=np.int8)
     scale = np.linspace(0.1, 0.6, 6, dtype=np.float32).reshape(6, 1)
@@ -90,11 +194,26 @@ def test_scales_stand_beside_the_channels_that_they_belong_to():
     rows, payload = channels_of(session, 0)
     assert rows["axis"] == 0
     np.testing.assert_array_equal(array_of(rows["scale"], payload), scale.reshape(-1))
+    assert rows["scale_to"] == rows["scale"]
     np.testing.assert_array_equal(array_of(rows["zero_point"], payload), 3)
     rows, payload = channels_of(session, 0, space="codes")
     np.testing.assert_array_equal(array_of(rows["minimum"], payload), codes.min(axis=1))
-    across, _ = channels_of(session, 0, axis=1)
-    assert across["scale"] is None
+    np.testing.assert_array_equal(array_of(rows["lowest"], payload), -128)
+    np.testing.assert_array_equal(array_of(rows["highest"], payload), 127)
+
+
+def test_what_decodes_a_row_is_unknown_where_blocks_run_across_rows_and_where_there_are_too_many(monkeypatch):
+    codes = np.random.default_rng(1).integers(-128, 128, (6, 40), dtype=np.int8)
+    session = Session(model(quantized("w", codes, np.ones(16, np.float32), block_shape=(15,))), version="1")
+    rows, payload = channels_of(session, 0, axis=0)
+    assert rows["scale"] is None
+    assert np.isnan(array_of(rows["lowest"], payload)).all()
+    rows, payload = channels_of(session, 0)
+    np.testing.assert_array_equal(array_of(rows["highest"], payload), 127)
+    monkeypatch.setattr(channel_rows, "MOST_SCALES", 15)
+    rows, payload = channels_of(session, 0)
+    assert rows["scale"] is rows["scale_to"] is None
+    assert np.isnan(array_of(rows["highest"], payload)).all()
 
 
 def test_a_large_tensor_is_looked_at_piece_by_piece(monkeypatch):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -372,6 +373,92 @@ def test_lint_of_the_model_needs_no_tensor(codes):
     found = findings_of(Session(index, version="1"), -1)
     assert {finding["rule"] for finding in found} == {"float_weights"}
     assert {finding["tensor"] for finding in found} <= {-1, 1}
+
+
+def broken_rule(*_):
+    message = "a rule is broken"
+    raise ZeroDivisionError(message)
+
+
+def test_lint_of_the_model_looks_at_every_tensor_that_is_sketched(monkeypatch):
+    arrays = [np.zeros((40, 50), np.float32), np.eye(50, dtype=np.float32), np.zeros((30, 50), np.float32)]
+    index = model(*(plain(f"{name}.weight", array) for name, array in zip("abc", arrays, strict=True)))
+    session = Session(index, version="1")
+    assert findings_of(session, -1) == []
+    assert not session.is_looked_at
+    ask(session, "scan", tensors=[0, 1])
+    assert [finding["tensor"] for finding in findings_of(session, -1)] == [0]
+    assert session.is_looked_at
+    session.scan_for(60)
+    assert not session.is_looked_at
+    found = findings_of(session, -1)
+    assert [finding["tensor"] for finding in found] == [0, 2]
+    assert found == findings_of(session, 0) + findings_of(session, 2)
+    pack, _ = session.pack(1 << 20)
+    assert [asdict(finding) for finding in pack.findings] == found
+    broken = Session(index, version="1")
+    broken.scan_for(60)
+    monkeypatch.setattr("quantwidget.lint.lint_tensor_in_steps", broken_rule)
+    assert findings_of(broken, -1) == []
+    assert ask(broken, "lint", tensor=0)[0]["code"] == "failed"
+
+
+def test_findings_of_the_model_are_bounded_and_the_worst_stay(monkeypatch):
+    monkeypatch.setattr("quantwidget.session.MOST_FINDINGS", 3)
+    arrays = [np.zeros((40, 50), np.float32)] * 5 + [np.full((40, 50), np.nan, np.float32)]
+    session = Session(model(*(plain(f"{place}.weight", array) for place, array in enumerate(arrays))), version="1")
+    session.scan_for(60)
+    session.look_at_all()
+    reply, _ = ask(session, "lint", tensor=-1)
+    assert [(finding["severity"], finding["tensor"]) for finding in reply["findings"]] == [
+        ("error", 5),
+        ("warning", 0),
+        ("warning", 1),
+    ]
+    everything = session.index.lint()
+    assert reply["more"] == len(everything) - 3
+    pack, _ = session.pack(1 << 20)
+    assert (len(pack.findings), pack.more_findings) == (3, reply["more"])
+
+
+class Stalling(HeldBytes):
+    """Bytes that are read at once until they stall; from then on a look at a time."""
+
+    def __init__(self, content):
+        super().__init__(content)
+        self.gate, self.is_stalling, self.stalled = threading.Semaphore(0), False, threading.Event()
+
+    def view(self, offset, nbytes):
+        if self.is_stalling:
+            self.stalled.set()
+            assert self.gate.acquire(timeout=30)
+        return super().view(offset, nbytes)
+
+
+def test_the_tensor_asked_for_last_is_compared_before_one_that_is_half_compared(monkeypatch):
+    monkeypatch.setattr("quantwidget.comparing.comparison.PIECE", 10)
+    monkeypatch.setattr("quantwidget.comparing.comparison.GROUP", 1)
+    rng = np.random.default_rng(3)
+    large, small = (rng.standard_normal(size).astype(np.float32) for size in (100, 20))
+    source = Stalling(large.tobytes())
+    index = model(plain("a", large, storage=Storage(source, DTYPES["float32"], large.shape)), plain("b", small))
+    session = Session(index, version="1", reference=model(plain("a", large + 1), plain("b", small + 1)))
+    while not ask(session, "match")[0]["complete"]:
+        pass
+    source.is_stalling = True
+    assert ask(session, "compare", tensor=0)[0]["comparison"] is None
+    assert source.stalled.wait(30)
+    assert ask(session, "compare", tensor=1)[0]["comparison"] is None
+    source.gate.release()
+    for _ in range(300):
+        if ask(session, "compare", tensor=1)[0]["comparison"]:
+            break
+    else:
+        pytest.fail("the small one waits for the large one")
+    assert ask(session, "compare", tensor=0)[0]["comparison"] is None
+    source.gate.release(100)
+    while ask(session, "compare", tensor=0)[0]["comparison"] is None:
+        pass
 
 
 def test_lint_of_what_cannot_be_read_says_why(session, monkeypatch):

@@ -259,3 +259,59 @@ def test_a_range_ascends_and_is_finite(index):
             widget.range = wrong
     assert tuple(widget.range) == (-1.5, 2.0)
     widget.range = None
+
+
+def test_a_channel_is_one_of_the_selected_tensor():
+    rng = np.random.default_rng(8)
+    codes = rng.integers(-128, 128, (8, 9), dtype=np.int8)
+    grouped = quantized("b.weight", codes, rng.random((8, 3), np.float32), block_shape=(1, 3))
+    widget = qw.QuantWidget(model(plain("a.weight", codes), grouped, plain("c.weight", codes[:7])))
+    assert widget.channel is None
+    for channel in ((0, 7), (1, 8)):
+        widget.channel = channel
+        assert tuple(widget.channel) == channel
+    for wrong in ((0, 8), (1, 9), (2, 0), (None, 0), (0, -1), (-1, 0), (0,), (0, 1.5), "channel"):
+        with pytest.raises(traitlets.TraitError):
+            widget.channel = wrong
+    assert tuple(widget.channel) == (1, 8)
+    widget.set_state({"selected": "b.weight", "channel": [None, 23]})
+    assert tuple(widget.channel) == (None, 23)
+    with pytest.raises(traitlets.TraitError, match=r"b\.weight.*no such channel or block: \(None, 24\)"):
+        widget.channel = (None, 24)
+    widget.channel = (1, 8)
+    widget.select("a.weight")
+    assert tuple(widget.channel) == (1, 8)
+    widget.channel = (0, 7)
+    widget.select("c.weight")
+    assert widget.channel is None
+    widget.selected = None
+    with pytest.raises(traitlets.TraitError, match="selected"):
+        widget.channel = (0, 0)
+    widget.close()
+
+
+def pack_of(sketches):
+    length = int.from_bytes(sketches[:8], "little")
+    return json.loads(sketches[8 : 8 + length])
+
+
+def test_findings_are_kept_in_the_notebook_once_every_tensor_has_been_looked_at(monkeypatch):
+    widget = qw.QuantWidget(model(*(plain(f"{name}.weight", np.zeros((40, 50), np.float32)) for name in "ab")))
+    monkeypatch.setattr(widget, "send", lambda *_: None)
+    widget._session.scan_for(60)
+    assert pack_of(widget._sketches)["findings"] == []
+    for _ in range(300):
+        widget._handle_custom_msg({"id": 1, "protocol": wire.PROTOCOL, "op": "lint", "tensor": -1}, [])
+        if widget._session.is_looked_at:
+            break
+    pack = pack_of(widget._sketches)
+    assert [(finding["rule"], finding["tensor"]) for finding in pack["findings"]] == [("all_zero", 0), ("all_zero", 1)]
+    assert pack["more_findings"] == 0
+    widget.close()
+
+
+def test_a_page_holds_the_findings_of_every_tensor(tmp_path):
+    widget = qw.QuantWidget(model(plain("a.weight", np.zeros((40, 50), np.float32))))
+    widget.to_html(tmp_path / "page.html")
+    assert [finding["tensor"] for finding in pack_of(widget._sketches)["findings"]] == [0]
+    widget.close()

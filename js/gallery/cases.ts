@@ -4,7 +4,7 @@ import type { Signal } from "@preact/signals";
 import { Link, type Presence } from "../src/link";
 import type { Comparing } from "../src/model/comparing";
 import { Store } from "../src/model/store";
-import type { WhatIf } from "../src/wire";
+import type { FindingEntry, StepEntry, WhatIf } from "../src/wire";
 import {
   effectSaid,
   FakeHost,
@@ -331,7 +331,7 @@ export const CASES = {
     store.channels.order.value = "use";
     store.show("values");
     await until(() => store.channels.answer.value.channels !== null);
-    store.channels.row.value = 9;
+    store.channels.number.value = 9;
     return store;
   },
 
@@ -413,6 +413,29 @@ export const CASES = {
 
   "what if channels had their own scales, with no kernel": () =>
     whatIf("classifier.weight", { granularity: "per_axis" }),
+
+  "one value explained": () => explained(),
+
+  "one value, not found": async () => {
+    const store = await explained();
+    await store.explanation.findIn({ low: 900, high: 901 });
+    return store;
+  },
+
+  "one value with no kernel": async () => {
+    const store = await select("features.1.conv.weight");
+    store.explanation.isOpen.value = true;
+    return store;
+  },
+
+  "findings of the model": async () => {
+    const store = await open(
+      { ...NETWORK, findings: FINDINGS, moreFindings: 1312 },
+      { selected: "features.1.conv.weight" },
+    );
+    store.findings.isOpen.value = true;
+    return store;
+  },
 
   "compared with the reference": async () => {
     const store = await compared("features.1.conv.weight");
@@ -548,6 +571,48 @@ async function whatIfAsked(parameters: Partial<WhatIf>, said: Kernel): Promise<S
   return store;
 }
 
+const FINDINGS: FindingEntry[] = [
+  {
+    rule: "not_finite",
+    severity: "error",
+    tensor: 4,
+    sentence: "1 of 8 values are NaN and 2 are infinite: look for an overflow.",
+  },
+  {
+    rule: "saturation",
+    severity: "warning",
+    tensor: 2,
+    sentence: "3.1 % of the codes stand at an end of their range: a larger scale would clip less.",
+  },
+  {
+    rule: "float_weights",
+    severity: "note",
+    tensor: -1,
+    sentence: "12 % of the bytes are weights that are not quantized.",
+  },
+];
+
+const STEPS: StepEntry[] = [
+  { name: "stored", number: "f3", words: "hex, at byte 1,234, bits 0 to 3" },
+  { name: "code", number: "-13", words: "int4" },
+  { name: "− zero point", number: "-3", words: "of block [12, 0, 1, 1]" },
+  { name: "× scale", number: "0.01234567", words: "of block [12, 0, 1, 1]" },
+  { name: "= value", number: "-0.1234567", words: "float32" },
+  { name: "reference", number: "-0.120000001", words: "of features.1.0.weight" },
+  { name: "error", number: "-0.0034567", words: "value − reference, -0.28 scales" },
+];
+
+/** A store on a weight of which one element is explained. */
+async function explained(): Promise<Store> {
+  const kernel = kernelFor(NETWORK.tensors, {
+    explain: () => ({ reply: { op: "explain", complete: true, steps: STEPS } }),
+  });
+  const store = await open(NETWORK, { selected: "features.1.conv.weight", kernel });
+  store.explanation.isOpen.value = true;
+  await until(() => store.explanation.answer.value.steps.length > 0);
+  return store;
+}
+
 /** Codes of 40 channels; every seventh has an outlier, and the twelfth is all zero. */
 const UNEQUAL = Array.from({ length: 40 }, (_, channel) => {
   const codes = rounded(bell(360, (channel % 5) - 2, channel === 11 ? 0 : 12 + (channel % 8) * 4));
@@ -565,7 +630,9 @@ const MANY_CHANNELS = {
 function codesOrValues(space: string | undefined): Said {
   const codes = UNEQUAL.map((row) => [...row]);
   const values = codes.map((row, channel) => row.map((code) => code * (SCALES[channel] ?? 1)));
-  return channelsSaid(space === "codes" ? codes : values, { scale: SCALES });
+  const unit = (scale: number) => (space === "codes" ? 1 : scale);
+  const ends = SCALES.map((scale) => [-128 * unit(scale), 127 * unit(scale)] as const);
+  return channelsSaid(space === "codes" ? codes : values, { scale: SCALES, ends });
 }
 
 /** A store on a weight whose channels are looked at. */

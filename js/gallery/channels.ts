@@ -7,7 +7,11 @@ interface Parts {
   axis?: number | null;
   folded?: number;
   scale?: readonly number[];
+  /** The largest of each row; the same by default. */
+  scaleTo?: readonly number[];
   zeroPoint?: readonly number[];
+  /** Ends of what the elements of each row can be. */
+  ends?: readonly (readonly [number, number])[];
   /** False where there are too many channels for bins. */
   counted?: boolean;
   note?: string;
@@ -17,7 +21,16 @@ const BINS = 64;
 
 /** The finished answer, with one row for each list of numbers. */
 export function channelsSaid(rows: readonly (readonly number[])[], parts: Parts = {}): Said {
-  const { axis = 0, folded = 1, scale, zeroPoint, counted = true, note = "" } = parts;
+  const {
+    axis = 0,
+    folded = 1,
+    scale,
+    scaleTo,
+    zeroPoint,
+    ends,
+    counted = true,
+    note = "",
+  } = parts;
   const payload = new Payload();
   const each = rows.map(statisticsOf);
   const figure = (name: "minimum" | "maximum" | "mean" | "std") =>
@@ -35,6 +48,8 @@ export function channelsSaid(rows: readonly (readonly number[])[], parts: Parts 
       if (counted && Number.isFinite(number)) counts[place] = (counts[place] ?? 0) + 1;
     }
   });
+  const scales = scale ? payload.add(Float64Array.from(scale)) : null;
+  const zeroPoints = zeroPoint ? payload.add(Float64Array.from(zeroPoint)) : null;
   const channels = {
     axis,
     block_shape: [],
@@ -45,8 +60,12 @@ export function channelsSaid(rows: readonly (readonly number[])[], parts: Parts 
     maximum: figure("maximum"),
     mean: figure("mean"),
     std: figure("std"),
-    scale: scale ? payload.add(Float64Array.from(scale)) : null,
-    zero_point: zeroPoint ? payload.add(Float64Array.from(zeroPoint)) : null,
+    lowest: payload.add(Float64Array.from(rows, (_, row) => ends?.[row]?.[0] ?? Number.NaN)),
+    highest: payload.add(Float64Array.from(rows, (_, row) => ends?.[row]?.[1] ?? Number.NaN)),
+    scale: scales,
+    scale_to: scaleTo ? payload.add(Float64Array.from(scaleTo)) : scales,
+    zero_point: zeroPoints,
+    zero_point_to: zeroPoints,
     bins,
     first_edge: first * width,
     bin_width: width,

@@ -5,6 +5,7 @@ import {
   type ElementType,
   type Extent,
   FINER_CELLS,
+  type FindingEntry,
   type LayerEntry,
   type Manifest,
   type NumberFormatEntry,
@@ -41,6 +42,9 @@ export interface ModelSpec {
   revision?: number;
   /** Name of the model that this one is compared with. */
   reference?: string;
+  /** What is wrong or wasteful, as far as it is stored, and how many are not listed. */
+  findings?: FindingEntry[];
+  moreFindings?: number;
 }
 
 const ALIGNMENT = 8;
@@ -155,7 +159,8 @@ export function packedSketches(spec: ModelSpec, tensors = [...spec.tensors.keys(
     const entry = spec.tensors[tensor]?.sketch?.(tensor, payload);
     return entry === undefined ? [] : [entry];
   });
-  const text = JSON.stringify({ revision: spec.revision ?? 1, sketches });
+  const { revision = 1, findings = [], moreFindings = 0 } = spec;
+  const text = JSON.stringify({ revision, sketches, findings, more_findings: moreFindings });
   const header = new TextEncoder().encode(text.padEnd(Math.ceil(text.length / 8) * 8));
   const length = new Uint8Array(8);
   new DataView(length.buffer).setUint32(0, header.length, true);

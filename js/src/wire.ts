@@ -6,7 +6,7 @@ export const MAX_REQUEST_BYTES = 65536;
 
 export const FINER_CELLS = 51200;
 
-export type Op = "hello" | "scan" | "count_range" | "channels" | "lint" | "match" | "compare" | "what_if" | "cancel";
+export type Op = "hello" | "scan" | "count_range" | "find" | "explain" | "channels" | "lint" | "match" | "compare" | "what_if" | "cancel";
 
 export type ElementType = "u2" | "u4" | "f8";
 
@@ -177,10 +177,25 @@ export interface Manifest {
   tensors: TensorColumns;
 }
 
-/** Sketches that survive without a kernel; the payload follows. */
+/** One sentence for people about something that is wrong or wasteful; `tensor` is -1 for the whole model. */
+export interface FindingEntry {
+  rule: string;
+  severity: Severity;
+  tensor: number;
+  sentence: string;
+}
+
+/**
+ * Sketches and findings that survive without a kernel; the payload follows.
+ *
+ * `findings` are the worst ones of the model and of its tensors as far as they have been looked at;
+ * `more_findings` says how many are not listed.
+ */
 export interface SketchPack {
   revision: number;
   sketches: SketchEntry[];
+  findings: FindingEntry[];
+  more_findings: number;
 }
 
 /**
@@ -240,6 +255,26 @@ export interface CountRangeRequest {
   high: number;
 }
 
+/** Find an element from `low` to `high`, both included: the first one in the order of the file. */
+export interface FindRequest {
+  id: number;
+  protocol: number;
+  op: "find";
+  tensor: number;
+  space: Space;
+  low: number;
+  high: number;
+}
+
+/** Follow one element from its bytes to its value; `index` has one number from 0 on for each dimension. */
+export interface ExplainRequest {
+  id: number;
+  protocol: number;
+  op: "explain";
+  tensor: number;
+  index: number[];
+}
+
 /** Look at each channel or block of a tensor; without an axis at those that share a scale. */
 export interface ChannelsRequest {
   id: number;
@@ -250,7 +285,11 @@ export interface ChannelsRequest {
   space: Space;
 }
 
-/** Say what is wrong or wasteful in a tensor that has been sketched; -1 for what the headers tell of the model. */
+/**
+ * Say what is wrong or wasteful in a tensor that has been sketched.
+ *
+ * -1 stands for the whole model: what its headers tell, and then each tensor that has been sketched.
+ */
 export interface LintRequest {
   id: number;
   protocol: number;
@@ -325,6 +364,32 @@ export interface CountRangeReply {
   elements_done: number;
 }
 
+/** Where such an element is; None where there is none. Ask again with the same numbers until `complete`. */
+export interface FindReply {
+  id: number;
+  protocol: number;
+  op: "find";
+  complete: boolean;
+  index: number[] | null;
+  elements_done: number;
+}
+
+/** One step from the bytes of an element to its value, for people: its name, its number, and what that is. */
+export interface StepEntry {
+  name: string;
+  number: string;
+  words: string;
+}
+
+/** The steps in their order; ask again until `complete` while it is not known what stands for the tensor. */
+export interface ExplainReply {
+  id: number;
+  protocol: number;
+  op: "explain";
+  complete: boolean;
+  steps: StepEntry[];
+}
+
 /** The channels, once all elements have been looked at; until then ask again for the same. */
 export interface ChannelsReply {
   id: number;
@@ -338,9 +403,11 @@ export interface ChannelsReply {
  * One row for each channel or block, or for `folded` neighbouring ones where there are too many to send.
  *
  * The arrays have one element per row; minimum, maximum, mean and std are NaN where a row has no finite element.
- * `scale` and `zero_point` are there where the scheme has one for each channel and none is folded. `counts`
- * holds `bins` counts for each row, row by row: bin i begins at `first_edge + i * bin_width` and takes in its left
- * edge; no bins where there are too many channels. `axis` is None for blocks.
+ * `lowest` and `highest` are the ends of what its elements can be in the space that was asked for, NaN where that
+ * is not known. `scale` and `zero_point` are the least that its elements have, `scale_to` and `zero_point_to`
+ * the most: the same where it has one only; None where there are none, or too many to read. `counts` holds `bins`
+ * counts for each row, row by row: bin i begins at `first_edge + i * bin_width` and takes in its left edge; no bins
+ * where there are too many channels. `axis` is None for blocks.
  */
 export interface ChannelRows {
   axis: number | null;
@@ -352,8 +419,12 @@ export interface ChannelRows {
   maximum: Span;
   mean: Span;
   std: Span;
+  lowest: Span;
+  highest: Span;
   scale: Span | null;
+  scale_to: Span | null;
   zero_point: Span | null;
+  zero_point_to: Span | null;
   bins: number;
   first_edge: number;
   bin_width: number;
@@ -361,21 +432,18 @@ export interface ChannelRows {
   note: string;
 }
 
-/** One sentence for people about something that is wrong or wasteful; `tensor` is -1 for the whole model. */
-export interface FindingEntry {
-  rule: string;
-  severity: Severity;
-  tensor: number;
-  sentence: string;
-}
-
-/** The findings, the worst first; until `complete` ask again for the same. */
+/**
+ * The findings, the worst first; until `complete` ask again for the same. `more` says how many are not listed.
+ *
+ * Those of the whole model are complete when every tensor that has been sketched has been looked at.
+ */
 export interface LintReply {
   id: number;
   protocol: number;
   op: "lint";
   complete: boolean;
   findings: FindingEntry[];
+  more: number;
 }
 
 /**

@@ -28,7 +28,7 @@ beforeEach(async () => {
   const kernel = kernelFor(spec.tensors, {
     channels: ({ axis }) =>
       axis === null
-        ? channelsSaid(CODES, { scale: SCALES })
+        ? channelsSaid(CODES, { scale: SCALES, ends: CODES.map(() => [-128, 127]) })
         : channelsSaid([[1, 2], [3, 4], [5, 6], [Number.NaN]], { axis: 1 }),
   });
   ({ host, store } = await opened("jupyter", {

@@ -1,11 +1,12 @@
-import type { Signal } from "@preact/signals";
+import { type Signal, signal } from "@preact/signals";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { channelsSaid } from "../gallery/channels";
-import { affineScheme, channelsSketch, codesSketch, Payload } from "../gallery/make";
-import type { Presence } from "../src/link";
+import { affineScheme, channelsSketch, Payload } from "../gallery/make";
+import type { Link, Presence } from "../src/link";
 import { linearScale } from "../src/marks/scale";
 import { SHADES, shadesOf, stripPaths } from "../src/marks/strip";
 import {
+  ChannelChoice,
   type Channels,
   channelsFrom,
   countsIn,
@@ -15,6 +16,7 @@ import {
   type Shown,
   spreadOf,
 } from "../src/model/channels";
+import type { Comparison } from "../src/model/comparing";
 import type { SchemeEntry } from "../src/wire";
 import { FLAVOURS, type Kernel, kernelFor, type Said } from "./hosts";
 import { CODES, MODEL, opened } from "./opened";
@@ -81,8 +83,8 @@ describe("the rows that the kernel sends", () => {
   it.each(SEEDS)("are put in order by each figure, the worst first, draw %i", (seed) => {
     const rows = drawnRows(seed);
     const scale = rows.map((numbers, row) => (Math.max(...numbers.map(Math.abs)) + row) / 127);
-    const scheme = affineScheme();
-    const channels = channelsOf({ rows, parts: { scale }, ...sketched([0], scheme) });
+    const ends = scale.map((one) => [-128 * one, 127 * one] as const);
+    const channels = channelsOf({ rows, parts: { scale, ends } });
     const brute = {
       range: (numbers: number[]) => Math.max(...numbers) - Math.min(...numbers),
       std: (numbers: number[]) => {
@@ -130,7 +132,8 @@ describe("the rows that the kernel sends", () => {
     ];
     const scheme = affineScheme({ code_min: -8, code_max: 7, bits: 4 });
     const of = sketched(rows.flat(), scheme);
-    const channels = channelsOf({ rows, space: "codes", ...of });
+    const ends = [[-8, 7] as const, [-8, 7] as const];
+    const channels = channelsOf({ rows, space: "codes", parts: { ends }, ...of });
     const codes = Array.from({ length: 16 }, (_, place) => place - 8);
     rows.forEach((numbers, row) => {
       const counts = countsIn(channels, row);
@@ -156,58 +159,35 @@ describe("the representable range", () => {
     [-1, 2],
     [-3, 4],
   ];
-  const ends = ({ lowest, highest }: Channels) => [[...lowest], [...highest]];
-  const unknown = [
-    [Number.NaN, Number.NaN],
-    [Number.NaN, Number.NaN],
-  ];
-
-  it("follows from scale and zero point of each row, whatever the sign of the scale", () => {
-    const parts = { scale: [0.5, -0.25], zeroPoint: [3, -1] };
-    const channels = channelsOf({ rows, parts, ...sketched([0], affineScheme()) });
-    expect(ends(channels)).toEqual([
-      [(-128 - 3) * 0.5, (127 + 1) * -0.25],
-      [(127 - 3) * 0.5, (-128 + 1) * -0.25],
-    ]);
-  });
-
-  it("follows from one map along every axis", () => {
-    const payload = new Payload();
-    const entry = codesSketch([0, 1], { scale: 0.5, zeroPoint: 4 })(0, payload);
-    const map = { scale: 0.5, zero_point: 4, offset: 10 };
-    const sketch = { entry: { ...entry, map }, payload: payload.bytes() };
-    expect(ends(channelsOf({ rows, sketch, scheme: affineScheme() }))).toEqual([
-      [-56, -56],
-      [71.5, 71.5],
-    ]);
-  });
-
-  it.each([
-    ["values = codebook[codes] · scale"],
-    ["values = (codes − zero_point) · scale + offset"],
-    [""],
-  ])("is not guessed where %s", (formula) => {
-    const of = sketched([0], affineScheme({ formula }));
-    expect(ends(channelsOf({ rows, parts: { scale: [1, 2] }, ...of }))).toEqual(unknown);
-  });
-
-  it("is not known without the ends of the codes or the scales", () => {
-    const open = affineScheme({ code_min: null, code_max: null });
-    expect(ends(channelsOf({ rows, parts: { scale: [1, 2] }, ...sketched([0], open) }))).toEqual(
-      unknown,
-    );
-    expect(ends(channelsOf({ rows, ...sketched([0], affineScheme()) }))).toEqual(unknown);
+  it("is what Python says", () => {
+    const channels = channelsOf({ rows, parts: { ends: [[-8, 7.5]] } });
+    expect([...channels.lowest, ...channels.highest]).toEqual([-8, Number.NaN, 7.5, Number.NaN]);
   });
 
   it("lengthens the common axis by a quarter of the values' range at most", () => {
     const near = channelsOf({
       rows,
-      parts: { scale: [0.035, 0.035] },
-      ...sketched([0], affineScheme()),
+      parts: {
+        ends: [
+          [-4.5, 4.25],
+          [-1, 1],
+        ],
+      },
     });
-    expect([...near.domain]).toEqual([-128 * 0.035, 127 * 0.035]);
-    const far = channelsOf({ rows, parts: { scale: [9, 9] }, ...sketched([0], affineScheme()) });
+    expect([...near.domain]).toEqual([-4.5, 4.25]);
+    const far = channelsOf({ rows, parts: { ends: [[-900, 900]] } });
     expect([...far.domain]).toEqual([-3 - 7 / 4, 4 + 7 / 4]);
+  });
+});
+
+describe("scales and zero points", () => {
+  it("are one array where each row has one, and two where rows have several", () => {
+    const parts = { scale: [1, 2], scaleTo: [1, 3], zeroPoint: [4, 5] };
+    const channels = channelsOf({ rows: [[1], [2]], parts });
+    expect([...(channels.scale ?? [])]).toEqual([1, 2]);
+    expect([...(channels.scale_to ?? [])]).toEqual([1, 3]);
+    expect(channels.zero_point_to).toBe(channels.zero_point);
+    expect(channelsOf({ rows: [[1]] }).scale_to).toBeNull();
   });
 });
 
@@ -325,7 +305,7 @@ describe.each(FLAVOURS)("asking for channels in %s", (flavour) => {
     const { store, asked } = await opening(() => finished);
     store.channels.isOpen.value = true;
     await wait();
-    store.channels.row.value = 1;
+    store.channels.number.value = 1;
     store.show("values");
     await wait();
     expect(store.channels.row.value).toBe(1);
@@ -417,6 +397,113 @@ describe.each(FLAVOURS)("asking for channels in %s", (flavour) => {
     store.channels.forget();
     expect(store.channels.answer.value.channels).toBeNull();
     expect(asked()).toHaveLength(1);
+  });
+});
+
+describe("the errors of channels", () => {
+  const sqnr = Float64Array.of(30, 20, Number.NaN, Number.POSITIVE_INFINITY, Number.NaN);
+  const comparison = (axis: number | null, channels: Float64Array | null) =>
+    ({ figures: { axis }, channels }) as unknown as Comparison;
+
+  async function looking(compared: Comparison | null, folded: number) {
+    const rows = Array.from({ length: Math.ceil(5 / folded) }, (_, row) => [row]);
+    const said = channelsSaid(rows, { folded });
+    Object.assign(said.reply.channels as object, { channels: 5 });
+    const kernel = kernelFor(MODEL.tensors, { channels: () => said });
+    const { store } = await opened("jupyter", { selected: "fc.weight", stored: true, kernel });
+    await store.greet();
+    const of = signal<Shown>({
+      tensor: 1,
+      space: "values",
+      shape: [5],
+      sketch: null,
+      scheme: null,
+    });
+    of.value = { ...of.value, sketch: store.sketch.value };
+    const { link } = store as unknown as { link: Link };
+    const choice = new ChannelChoice(link, of, signal(compared));
+    choice.isOpen.value = true;
+    choice.order.value = "sqnr_db";
+    await vi.waitFor(() => expect(choice.answer.value.channels).not.toBeNull());
+    choice.dispose();
+    return { sqnr: choice.answer.value.channels?.sqnr_db, order: choice.inOrder.value };
+  }
+
+  it("put the worst first, and what is not known last", async () => {
+    const found = await looking(comparison(0, sqnr), 1);
+    expect([...(found.sqnr ?? [])]).toEqual([...sqnr]);
+    expect(found.order).toEqual([1, 0, 3, 2, 4]);
+  });
+
+  it("are those of the worst channel where several share a row", async () => {
+    const found = await looking(comparison(0, sqnr), 2);
+    expect([...(found.sqnr ?? [])]).toEqual([20, Number.POSITIVE_INFINITY, Number.NaN]);
+    expect(found.order).toEqual([0, 1, 2]);
+  });
+
+  it.each([
+    ["nothing is compared", null],
+    ["the comparison looked along another axis", comparison(1, sqnr)],
+    ["there were too many", comparison(0, null)],
+    ["it had others", comparison(0, sqnr.subarray(1))],
+  ])("are not known where %s", async (_, compared) => {
+    const found = await looking(compared, 1);
+    expect(found.sqnr).toBeNull();
+    expect(found.order).toEqual([0, 1, 2, 3, 4]);
+  });
+});
+
+describe("the channel that Python and the page share", () => {
+  const spec = {
+    source: "blocks.gguf",
+    tensors: [
+      { ...CODES, layer: "first", scheme: affineScheme({ granularity: "per_block" }) },
+      { ...CODES, layer: "second", scheme: affineScheme({ granularity: "per_axis", axis: 1 }) },
+      CODES,
+    ],
+  };
+
+  it.each([
+    ["first.weight", [null, 4], null],
+    ["first.weight", [1, 2], 1],
+    ["second.weight", [1, 2], null],
+    ["second.weight", [0, 1], 0],
+    ["conv.weight", [1, 2], 1],
+  ])("of %s is %j", async (selected, told, axis) => {
+    const kernel = kernelFor(spec.tensors);
+    const { host, store } = await opened("jupyter", { spec, stored: true, kernel });
+    await host.assign({ selected, channel: told });
+    await vi.waitFor(() => expect(store.channels.told).toEqual(told));
+    expect(store.channels.isOpen.value).toBe(true);
+    expect(store.channels.axis.value).toBe(axis);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(host.saved.filter((one) => "channel" in one)).toEqual([]);
+    store.select(store.selected.value === 0 ? 1 : 0);
+    await vi.waitFor(() => expect(host.saved).toContainEqual({ channel: null }), { timeout: 2000 });
+    store.dispose();
+  });
+
+  it("is the first one of a row that is clicked, and any one of it when Python says so", async () => {
+    const kernel = kernelFor(spec.tensors, {
+      channels: () => channelsSaid([[1], [2]], { folded: 3 }),
+    });
+    const { host, store } = await opened("jupyter", {
+      spec,
+      selected: "conv.weight",
+      stored: true,
+      kernel,
+    });
+    await store.greet();
+    await host.assign({ channel: [0, 5] });
+    await vi.waitFor(() => expect(store.channels.row.value).toBe(1));
+    expect(store.channels.told).toEqual([0, 5]);
+    store.channels.number.value = 0;
+    await vi.waitFor(() => expect(host.saved).toContainEqual({ channel: [0, 0] }), {
+      timeout: 2000,
+    });
+    await host.assign({ channel: "nonsense" });
+    await vi.waitFor(() => expect(store.channels.told).toBeNull());
+    store.dispose();
   });
 });
 

@@ -28,6 +28,7 @@ export interface Request {
   low?: number;
   high?: number;
   what_if?: WhatIf;
+  index?: number[];
 }
 
 /** What the kernel says to a request; the host adds id and protocol. Undefined: nothing, now or ever. */
@@ -209,6 +210,11 @@ interface KernelOptions {
   failing?: Record<number, string>;
   /** Elements in a range. */
   countRange?: (request: Request) => number;
+  /** Where an element of a range is, and how its value comes about. */
+  find?: Kernel;
+  explain?: Kernel;
+  /** What is wrong with a tensor, or with the model. */
+  lint?: Kernel;
   /** What is said about channels. */
   channels?: Kernel;
   /** What stands for what in the reference. */
@@ -232,7 +238,12 @@ export function kernelFor(tensors: readonly TensorSpec[], options: KernelOptions
       reply: { op: "count_range", complete: true, count: countRange(request), elements_done: 0 },
     }),
     channels: options.channels ?? knowsNone,
-    lint: () => ({ reply: { op: "lint", complete: true, findings: [] } }),
+    find:
+      options.find ??
+      (() => ({ reply: { op: "find", complete: true, index: null, elements_done: 0 } })),
+    explain: options.explain ?? (() => ({ reply: { op: "explain", complete: true, steps: [] } })),
+    lint:
+      options.lint ?? (() => ({ reply: { op: "lint", complete: true, findings: [], more: 0 } })),
     match: options.match ?? (() => matched([])),
     compare: options.compare ?? (() => ({ reply: { op: "compare", comparison: null } })),
     what_if:

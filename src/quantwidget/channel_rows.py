@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+import ml_dtypes
 import numpy as np
 
 from quantwidget import wire
+from quantwidget.dtypes import DTYPES
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -22,7 +25,13 @@ MOST_ROWS = 4096
 """Rows that are sent: more than any screen has lines."""
 
 
-def rows_of(statistics: ChannelStatistics, quant: QuantScheme | None, payload: Payload) -> wire.ChannelRows:
+MOST_SCALES = 1 << 22
+"""More scales are not read for the rows."""
+
+
+def rows_of(
+    statistics: ChannelStatistics, quant: QuantScheme | None, payload: Payload, space: wire.Space = "values"
+) -> wire.ChannelRows:
     """Write the rows into a payload, and say where.
 
     Parameters
@@ -31,6 +40,8 @@ def rows_of(statistics: ChannelStatistics, quant: QuantScheme | None, payload: P
         Of every channel or block.
     quant
         The scheme of the tensor; None for plain values.
+    space
+        Whether the statistics are of values or of codes.
     """
     channels = statistics.count.size
     folded = max(-(-channels // MOST_ROWS), 1)
@@ -39,8 +50,7 @@ def rows_of(statistics: ChannelStatistics, quant: QuantScheme | None, payload: P
         statistics.count - statistics.nan - statistics.positive_infinity - statistics.negative_infinity
     ).astype(np.float64)
     mean, std = _pooled(finite, _flat(statistics.mean), _flat(statistics.std), starts)
-    own = (quant.scale, quant.zero_point) if quant is not None and folded == 1 else (None, None)
-    scale, zero_point = (_one_each(parameter, statistics, quant) for parameter in own)
+    scale, zero_point, ends = _Parameters(statistics, quant, starts).spans(payload, space)
     bins, first_edge, bin_width, counts = _bins(statistics, starts)
     return wire.ChannelRows(
         axis=statistics.axis,
@@ -52,8 +62,12 @@ def rows_of(statistics: ChannelStatistics, quant: QuantScheme | None, payload: P
         maximum=payload.add(_reduced(np.fmax, _flat(statistics.maximum), starts)),
         mean=payload.add(mean),
         std=payload.add(std),
-        scale=None if scale is None else payload.add(scale),
-        zero_point=None if zero_point is None else payload.add(zero_point),
+        lowest=ends[0],
+        highest=ends[1],
+        scale=scale[0],
+        scale_to=scale[1],
+        zero_point=zero_point[0],
+        zero_point_to=zero_point[1],
         bins=bins,
         first_edge=first_edge,
         bin_width=bin_width,
@@ -91,17 +105,93 @@ def _pooled(
         return pooled, np.sqrt(squares / totals)
 
 
-def _one_each(
-    parameter: npt.NDArray[np.generic] | None, statistics: ChannelStatistics, quant: QuantScheme | None
-) -> Floats | None:
-    """Return the scale or zero point of each channel, where each has one of its own."""
-    if parameter is None or quant is None:
-        return None
-    own_axis = statistics.axis is None or statistics.axis == quant.axis
-    if parameter.size != statistics.count.size or not own_axis:
-        return None
-    with np.errstate(invalid="ignore"):
-        return parameter.reshape(-1).astype(np.float64)
+class _Parameters:
+    """What decodes the elements of each row: the least and the most of it, since a row may have several scales."""
+
+    def __init__(self, statistics: ChannelStatistics, quant: QuantScheme | None, starts: Integers) -> None:
+        is_read = quant is not None and math.prod(quant.scale_shape) <= MOST_SCALES
+        self._quant = quant if is_read else None
+        self._statistics, self._starts = statistics, starts
+
+    def spans(
+        self, payload: Payload, space: wire.Space
+    ) -> tuple[tuple[wire.Span | None, ...], tuple[wire.Span | None, ...], tuple[wire.Span, wire.Span]]:
+        """Write scales, zero points and the ends of what elements can be into a payload, and say where."""
+        quant = self._quant
+        scale, zero_point = (None, None) if quant is None else (quant.scale, quant.zero_point)
+        lows, highs = _ends(quant, space)
+        low, high = self._least(lows, np.fmin), self._least(highs, np.fmax)
+        unknown = np.full(self._starts.size, np.nan)
+        return (
+            self._pair(scale, payload),
+            self._pair(zero_point, payload),
+            (payload.add(unknown if low is None else low), payload.add(unknown if high is None else high)),
+        )
+
+    def _pair(
+        self, parameter: npt.NDArray[np.generic] | None, payload: Payload
+    ) -> tuple[wire.Span | None, wire.Span | None]:
+        least, most = self._least(parameter, np.fmin), self._least(parameter, np.fmax)
+        if least is None or most is None:
+            return None, None
+        first = payload.add(least)
+        return first, first if np.array_equal(least, most, equal_nan=True) else payload.add(most)
+
+    def _least(self, parameter: npt.NDArray[np.generic] | None, ufunc: np.ufunc) -> Floats | None:
+        """Reduce an array with an element for each scale to one for each row; None where rows are cut otherwise."""
+        quant, statistics, count = self._quant, self._statistics, self._statistics.count.size
+        if parameter is None or quant is None or not count:
+            return None
+        with np.errstate(invalid="ignore"):
+            each = parameter.astype(np.float64)
+        axis = statistics.axis
+        if each.size == 1:
+            each = np.broadcast_to(each.reshape(1), count)
+        elif axis is not None:
+            if quant.runs_flat:
+                return None
+            each = ufunc.reduce(each, axis=tuple(other for other in range(each.ndim) if other != axis))
+            if each.size > 1 and axis == len(quant.shape) - 1 and quant.group_index is not None:
+                each = each[quant.group_index]
+            else:
+                each = np.repeat(each, quant.block_shape[axis])[:count]
+        return _reduced(ufunc, each.reshape(-1), self._starts)
+
+
+def _ends(quant: QuantScheme | None, space: wire.Space) -> tuple[Floats, Floats] | tuple[None, None]:
+    """Return the smallest and the largest number that codes can say, for each scale; None where it is not known."""
+    if quant is None:
+        return None, None
+    low, high = _code_ends(quant)
+    if low is None or high is None:
+        return None, None
+    if space == "codes":
+        return np.array([low]), np.array([high])
+    if quant.scale is None:
+        return None, None
+    if quant.codebook is not None:
+        levels = quant.codebook.reshape(-1)[int(low) : int(high) + 1].astype(np.float64)
+        if not levels.size:
+            return None, None
+        low, high = float(levels.min()), float(levels.max())
+    with np.errstate(over="ignore", invalid="ignore"):
+        scale, zero_point, offset = (
+            0.0 if parameter is None else parameter.astype(np.float64)
+            for parameter in (quant.scale, quant.zero_point, quant.offset)
+        )
+        one, other = ((level - zero_point) * scale + offset for level in (low, high))
+    return np.minimum(one, other), np.maximum(one, other)
+
+
+def _code_ends(quant: QuantScheme) -> tuple[float, float] | tuple[None, None]:
+    """Return the smallest and the largest code; of narrow floats, those of their type."""
+    if quant.code_min is not None and quant.code_max is not None:
+        return float(quant.code_min), float(quant.code_max)
+    dtype = DTYPES.get(quant.code_dtype)
+    if dtype is None or dtype.kind != "float":
+        return None, None
+    limits = ml_dtypes.finfo(dtype.numpy)  # type: ignore[no-untyped-call]
+    return float(limits.min), float(limits.max)
 
 
 def _bins(statistics: ChannelStatistics, starts: Integers) -> tuple[int, float, float, Integers]:

@@ -43,7 +43,7 @@ class Explanation:
     block
         Which channel or block that is: one number per dimension of the scales.
     value
-        As `TensorRef.values` gives it.
+        As `TensorRef.values` gives it; a whole number where values are.
     formula
         How they go together.
     """
@@ -127,7 +127,7 @@ def explain(record: TensorRecord, index: Sequence[int]) -> Explanation:
         value_offset=value_offset,
         level=level,
         block=_block(record, place) if quant is not None else None,
-        value=float(value),
+        value=value.item(),
         formula="" if quant is None else quant.formula,
     )
 

@@ -16,13 +16,15 @@ from quantwidget import wire
 from quantwidget.channel_rows import rows_of
 from quantwidget.comparison_entry import comparison_entry, notes_of, pair_entries, unmatched_entries
 from quantwidget.effect_entry import effect_entry
-from quantwidget.jobs import Jobs
+from quantwidget.explanation_entry import steps_of, steps_to_reference
+from quantwidget.jobs import Jobs, in_one_step
 from quantwidget.scanning import is_local
 from quantwidget.sketches import Payload
 from quantwidget.sketching import Job, Sketching
+from quantwidget.tensor import PIECE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
     from quantwidget.comparing import Comparison, Matching
     from quantwidget.index import TensorIndex
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from quantwidget.quantizing import Effect
     from quantwidget.scanning import Kept
     from quantwidget.sketches import Sketch
-    from quantwidget.storage import Elements
+    from quantwidget.storage import Elements, Region
     from quantwidget.tensor import ChannelPass, Chunk
 
 PIECE_SECONDS = 0.1
@@ -43,10 +45,13 @@ PARAMETER_PIECE = 1 << 16
 """Scales or zero points that are read at a time."""
 
 REMEMBERED_COUNTS = 64
-"""Half-done and finished range counts that are kept."""
+"""Half-done and finished range counts that are kept, and as many searches."""
 
 REMEMBERED_FINDINGS = 1024
 """Tensors whose findings are kept."""
+
+MOST_FINDINGS = 200
+"""Findings of the whole model that are listed, the worst ones."""
 
 REMEMBERED_COMPARISONS = 8
 """Tensors whose comparison is kept: each holds a distribution of its errors."""
@@ -80,6 +85,14 @@ class WrongProtocolError(RequestError):
 class _CountInWork:
     chunks: Iterator[Chunk]
     count: int = 0
+    elements: int = 0
+    complete: bool = False
+
+
+@dataclass
+class _SearchInWork:
+    regions: Iterator[Region]
+    index: list[int] | None = None
     elements: int = 0
     complete: bool = False
 
@@ -144,7 +157,11 @@ class Session:
         self._sketching = Sketching(self._tensors, clock=clock, threads=threads, kept=kept, is_near=is_local(index))
         self._counts: OrderedDict[tuple[int, str, float, float], _CountInWork] = OrderedDict()
         self._channels: OrderedDict[tuple[int, int | None, str], _ChannelsInWork] = OrderedDict()
+        self._searches: OrderedDict[tuple[int, str, float, float], _SearchInWork] = OrderedDict()
         self._lint: Jobs[list[Finding]] = Jobs(REMEMBERED_FINDINGS)
+        self._looked_at: set[int] = set()
+        self._worst: list[wire.FindingEntry] | None = None
+        self._more_findings = 0
         self._what_ifs: OrderedDict[tuple[int, wire.WhatIf], _WhatIfInWork] = OrderedDict()
         self._reference, self._match = reference, match
         self._matching: Jobs[Matching] = Jobs(1)
@@ -153,6 +170,8 @@ class Session:
             "hello": self._hello,
             "scan": self._answer_scan,
             "count_range": self._answer_count,
+            "find": self._answer_find,
+            "explain": self._answer_explain,
             "channels": self._answer_channels,
             "lint": self._answer_lint,
             "match": self._answer_match,
@@ -164,7 +183,12 @@ class Session:
     @property
     def is_complete(self) -> bool:
         """True when every tensor that is no alias has been sketched or has failed."""
-        return len(self._sketching.sketches.keys() | self._sketching.failed.keys()) == self._readings
+        return len(self._settled()) == self._readings
+
+    @property
+    def is_looked_at(self) -> bool:
+        """True when the findings of every tensor that has been sketched are known."""
+        return bool(self._looked_at) and len(self._looked_at) == len(self._settled())
 
     @property
     def sketches(self) -> dict[str, Sketch]:
@@ -211,13 +235,26 @@ class Session:
                 if payload.nbytes > budget:
                     break
                 entries.append(entry)
-        return wire.SketchPack(revision=self._revision, sketches=entries), payload.tobytes()
+            pack = wire.SketchPack(
+                revision=self._revision,
+                sketches=entries,
+                findings=list(self._findings()),
+                more_findings=self._more_findings,
+            )
+        return pack, payload.tobytes()
 
     def scan_for(self, seconds: float, *, first: str | None = None) -> None:
         """Sketch tensors for about this long: the one called ``first``, then the others in the order of the file."""
         numbers = [self._originals[number] for number, name in enumerate(self.index.tensors) if name == first]
         with self._lock:
             self._sketching.work(map(Job, dict.fromkeys([*numbers, *self._originals])), self._clock() + seconds)
+
+    def look_at_all(self) -> None:
+        """Find out what is wrong or wasteful in every tensor that has been sketched; reads weights once more."""
+        is_done = False
+        while not is_done:
+            with self._lock:
+                is_done = self._look(PIECE_SECONDS)
 
     def _hello(self, body: Mapping[str, Any]) -> tuple[wire.HelloReply, bytes]:
         reply = wire.HelloReply(
@@ -293,6 +330,58 @@ class Session:
             job.count += int(np.count_nonzero((wide >= low) & (wide <= high)))
             job.elements += numbers.size
 
+    def _answer_find(self, body: Mapping[str, Any]) -> tuple[wire.FindReply, bytes]:
+        number, space = self._number(body.get("tensor")), _space(body)
+        low, high = _finite(body, "low"), _finite(body, "high")
+        tensor, key = self._tensors[number], (number, space, low, high)
+        if space == "codes" and not tensor.is_quantized:
+            message = "the tensor holds plain values, not codes"
+            raise RequestError(message)
+        job = self._searches.pop(key, None) or _SearchInWork(tensor.regions(PIECE))
+        deadline = self._clock() + PIECE_SECONDS
+        while not job.complete:
+            region = next(job.regions, None)
+            if region is None:
+                job.complete = True
+                break
+            numbers = tensor.read(region, space).astype(np.float64)
+            found = np.flatnonzero((numbers >= low) & (numbers <= high))[:1]
+            job.elements += numbers.size
+            if found.size:
+                inside = np.unravel_index(int(found[0]), numbers.shape)
+                job.index = [part.start + int(at) for part, at in zip(region, inside, strict=False)]
+                job.complete = True
+            if self._clock() > deadline:
+                break
+        self._searches[key] = job
+        while len(self._searches) > REMEMBERED_COUNTS:
+            self._searches.popitem(last=False)
+        reply = wire.FindReply(
+            id=body["id"],
+            protocol=wire.PROTOCOL,
+            op="find",
+            complete=job.complete,
+            index=job.index,
+            elements_done=job.elements,
+        )
+        return reply, b""
+
+    def _answer_explain(self, body: Mapping[str, Any]) -> tuple[wire.ExplainReply, bytes]:
+        tensor = self._tensors[self._number(body.get("tensor"))]
+        try:
+            found = tensor.explain(*_place(body.get("index"), tensor.shape))
+        except ValueError as error:
+            raise RequestError(str(error)) from error
+        steps, is_matched = steps_of(found, tensor), True
+        if self._reference is not None:
+            matching = self._matched()
+            is_matched = matching is not None
+            pair = None if matching is None else matching.pairs.get(tensor.name)
+            if pair is not None:
+                steps += steps_to_reference(found, self._reference, pair)
+        reply = wire.ExplainReply(id=body["id"], protocol=wire.PROTOCOL, op="explain", complete=is_matched, steps=steps)
+        return reply, b""
+
     def _answer_channels(self, body: Mapping[str, Any]) -> tuple[wire.ChannelsReply, bytes]:
         number, axis, space = self._number(body.get("tensor")), body.get("axis"), _space(body)
         if axis is not None and not _is_count(axis):
@@ -317,38 +406,81 @@ class Session:
             protocol=wire.PROTOCOL,
             op="channels",
             elements_done=tensor.size if is_complete else tensor.size * job.merged // job.work.groups,
-            channels=rows_of(job.work.statistics(), quant, payload) if is_complete else None,
+            channels=rows_of(job.work.statistics(), quant, payload, space) if is_complete else None,
         )
         return reply, payload.tobytes()
 
     def _answer_lint(self, body: Mapping[str, Any]) -> tuple[wire.LintReply, bytes]:
-        from quantwidget.lint import lint_headers, lint_tensor  # noqa: PLC0415 - rules are imported where they are wanted
-
+        findings: Sequence[wire.FindingEntry]
         if body.get("tensor") == -1:
-            found: list[Finding] | None = lint_headers(self.index)
+            is_complete, findings = self._look(PIECE_SECONDS), self._findings()
         else:
-            number = self._number(body.get("tensor"))
-            name, sketch = self._tensors[number].name, self._sketching.sketches.get(number)
-            failure = self._sketching.failed.get(number, "")
-            is_settled = sketch is not None or failure != ""
-            call = partial(lint_tensor, self.index, name, sketch, failure)
-            found = self._lint.ask(number, call, PIECE_SECONDS) if is_settled else None
+            found = self._lint_tensor(self._number(body.get("tensor")), PIECE_SECONDS)
+            is_complete, findings = found is not None, self._finding_entries(found or ())
         reply = wire.LintReply(
             id=body["id"],
             protocol=wire.PROTOCOL,
             op="lint",
-            complete=found is not None,
-            findings=[
-                wire.FindingEntry(
-                    rule=finding.rule,
-                    severity=finding.severity,
-                    tensor=self._numbers.get(finding.tensor, -1),
-                    sentence=finding.sentence,
-                )
-                for finding in found or ()
-            ],
+            complete=is_complete,
+            findings=list(findings),
+            more=self._more_findings if body.get("tensor") == -1 else 0,
         )
         return reply, b""
+
+    def _lint_tensor(self, number: int, seconds: float) -> list[Finding] | None:
+        """Return what is wrong with a tensor; None until it is sketched, and until it has been looked at."""
+        from quantwidget.lint import lint_tensor_in_steps  # noqa: PLC0415 - rules are imported where they are wanted
+
+        sketch, failure = self._sketching.sketches.get(number), self._sketching.failed.get(number, "")
+        if sketch is None and failure == "":
+            return None
+        name = self._tensors[number].name
+        return self._lint.ask(number, partial(lint_tensor_in_steps, self.index, name, sketch, failure), seconds)
+
+    def _look(self, seconds: float) -> bool:
+        """Look at tensors that are sketched for about this long; True when there is none left."""
+        deadline = self._clock() + seconds
+        for number in sorted(self._settled() - self._looked_at):
+            try:
+                found = self._lint_tensor(number, max(deadline - self._clock(), 0))
+            except Exception:  # noqa: BLE001 - one bad tensor never hides the good ones
+                found = []
+            if found is None:
+                return False
+            self._looked_at.add(number)
+            self._keep_worst(self._finding_entries(found))
+            if self._clock() > deadline:
+                break
+        return len(self._looked_at) == len(self._settled())
+
+    def _settled(self) -> set[int]:
+        return self._sketching.sketches.keys() | self._sketching.failed.keys()
+
+    def _findings(self) -> Sequence[wire.FindingEntry]:
+        """Return the worst of what is known to be wrong with the model."""
+        if self._worst is None:
+            from quantwidget.lint import lint_headers  # noqa: PLC0415 - rules are imported where they are wanted
+
+            self._worst = []
+            self._keep_worst(self._finding_entries(lint_headers(self.index)))
+        return self._worst
+
+    def _keep_worst(self, entries: list[wire.FindingEntry]) -> None:
+        order = get_args(wire.Severity)
+        worst = sorted([*self._findings(), *entries], key=lambda entry: (order.index(entry.severity), entry.tensor))
+        self._worst = worst[:MOST_FINDINGS]
+        self._more_findings += len(worst) - len(self._worst)
+
+    def _finding_entries(self, findings: Iterable[Finding]) -> list[wire.FindingEntry]:
+        return [
+            wire.FindingEntry(
+                rule=finding.rule,
+                severity=finding.severity,
+                tensor=self._numbers.get(finding.tensor, -1),
+                sentence=finding.sentence,
+            )
+            for finding in findings
+        ]
 
     def _answer_match(self, body: Mapping[str, Any]) -> tuple[wire.MatchReply, bytes]:
         matching = self._matched()
@@ -371,10 +503,10 @@ class Session:
             message = "the widget has no reference to compare with"
             raise RequestError(message)
         call = partial(match_tensors, self.index, self._reference, self._match)
-        return self._matching.ask("match", call, PIECE_SECONDS)
+        return self._matching.ask("match", partial(in_one_step, call), PIECE_SECONDS)
 
     def _answer_compare(self, body: Mapping[str, Any]) -> tuple[wire.CompareReply, bytes]:
-        from quantwidget.comparing import compare  # noqa: PLC0415 - imported where models are compared
+        from quantwidget.comparing import compare_in_steps  # noqa: PLC0415 - imported where models are compared
 
         number, matching = self._number(body.get("tensor")), self._matched()
         payload, entry = Payload(), None
@@ -384,7 +516,7 @@ class Session:
             if pair is None:
                 message = matching.unmatched.get(tensor.name, "the tensor has no counterpart")
                 raise RequestError(message)
-            call = partial(compare, tensor, self._reference, pair)
+            call = partial(compare_in_steps, tensor, self._reference, pair)
             comparison = self._comparing.ask(number, call, PIECE_SECONDS)
             entry = None if comparison is None else comparison_entry(comparison, payload)
         reply = wire.CompareReply(id=body["id"], protocol=wire.PROTOCOL, op="compare", comparison=entry)
@@ -425,6 +557,7 @@ class Session:
     def _cancel(self, body: Mapping[str, Any]) -> tuple[wire.CancelReply, bytes]:
         self._sketching.cancel()
         self._counts.clear()
+        self._searches.clear()
         self._channels.clear()
         self._lint.forget()
         self._comparing.forget()
@@ -498,6 +631,18 @@ def _list(body: Mapping[str, Any], field: str) -> list[object]:
         message = f"{field} is not a list of acceptable length"
         raise RequestError(message)
     return items
+
+
+def _place(item: object, shape: tuple[int, ...]) -> list[int]:
+    dimensions = "one number" if len(shape) == 1 else f"{len(shape)} numbers"
+    if not isinstance(item, list) or len(item) != len(shape) or not all(map(_is_count, item)):
+        message = f"an index of this tensor has {dimensions} from 0 on"
+        raise RequestError(message)
+    for axis, (at, length) in enumerate(zip(item, shape, strict=True)):
+        if at >= length:
+            message = f"along axis {axis} indices end at {length - 1:,}"
+            raise RequestError(message)
+    return item
 
 
 def _finite(body: Mapping[str, Any], field: str) -> float:

@@ -72,6 +72,9 @@ class QuantWidget(anywidget.AnyWidget):
     range : tuple of float or None
         The range that was brushed on the histogram or set here, lower end first, in codes where codes are shown; synced
         in both directions. None for no choice: the page then shows mean ± deviation.
+    channel : tuple of (int or None, int) or None
+        The channel of the selected tensor that is looked at: its axis and its number along it, or None and the number
+        of a block where blocks share a scale; synced in both directions. Setting it opens the channels.
     what_if : dict or None
         The quantizer that somebody thinks of on the page or here, the fields of `quantwidget.wire.WhatIf`; synced in
         both directions. None until somebody does.
@@ -93,6 +96,9 @@ class QuantWidget(anywidget.AnyWidget):
     theme = traitlets.Enum(("auto", "light", "dark"), "auto").tag(sync=True)
     height = traitlets.Int(DEFAULT_HEIGHT, min=120).tag(sync=True)
     range = traitlets.Tuple(traitlets.Float(), traitlets.Float(), default_value=None, allow_none=True).tag(sync=True)
+    channel = traitlets.Tuple(
+        traitlets.Int(allow_none=True, min=0), traitlets.Int(min=0), default_value=None, allow_none=True
+    ).tag(sync=True)
     what_if = traitlets.Dict(default_value=None, allow_none=True).tag(sync=True)
 
     def __init__(  # noqa: PLR0913 -- each has a default
@@ -211,7 +217,8 @@ class QuantWidget(anywidget.AnyWidget):
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Write one HTML file that opens from disk, without a kernel and without a network.
 
-        It holds the layers, the statistics and the sketches of every tensor; nothing of the tensors themselves.
+        It holds the layers, the statistics, the sketches and the findings of every tensor; nothing of the tensors
+        themselves.
 
         Returns
         -------
@@ -228,6 +235,7 @@ class QuantWidget(anywidget.AnyWidget):
             message = f"there is no folder {target.parent}"
             raise FileNotFoundError(message)
         self._session.scan_for(float("inf"))
+        self._session.look_at_all()
         self._sketches = self._packed_sketches()
         traits = {
             "_manifest": self._manifest,
@@ -269,6 +277,22 @@ class QuantWidget(anywidget.AnyWidget):
                 raise traitlets.TraitError(str(error)) from error
         return thought
 
+    @traitlets.validate("channel")
+    def _there(self, proposal: traitlets.Bunch) -> tuple[int | None, int] | None:
+        channel: tuple[int | None, int] | None = proposal["value"]
+        if not self._has(channel):
+            message = f"the selected tensor, {self.selected!r:.200}, has no such channel or block: {channel}"
+            raise traitlets.TraitError(message)
+        return channel
+
+    @traitlets.observe("selected")
+    def _forget_channel(self, _change: traitlets.Bunch) -> None:
+        if not self._has(self.channel):
+            self.set_trait("channel", None)
+
+    def _has(self, channel: tuple[int | None, int] | None) -> bool:
+        return channel is None or channel[1] < _channels_along(self.tensor).get(channel[0], 0)
+
     @traitlets.validate("selected")
     def _known(self, proposal: traitlets.Bunch) -> str | None:
         name: str | None = proposal["value"]
@@ -278,10 +302,10 @@ class QuantWidget(anywidget.AnyWidget):
         return name
 
     def _receive(self, _widget: object, content: object, _buffers: object) -> None:
-        was_complete = self._session.is_complete
+        before = (self._session.is_complete, self._session.is_looked_at)
         reply, payload = self._session.answer(content)
         self.send(reply, [payload] if payload else None)
-        if self._session.is_complete and not was_complete:
+        if (self._session.is_complete, self._session.is_looked_at) > before:
             self._sketches = self._packed_sketches()
 
     def _packed_sketches(self, budget: int = SKETCH_BUDGET) -> bytes:
@@ -297,6 +321,16 @@ def _kept(index: TensorIndex, cache: bool | str | os.PathLike[str] | None) -> Sk
     from quantwidget.cache import SketchCache  # noqa: PLC0415 - SQLite is imported where a cache is wanted
 
     return SketchCache(index, None if cache is True else cache)
+
+
+def _channels_along(tensor: TensorRef | None) -> dict[int | None, int]:
+    """Return how many channels there are along each axis, and how many blocks under None."""
+    if tensor is None:
+        return {}
+    lengths: dict[int | None, int] = dict(enumerate(tensor.shape))
+    if tensor.quant is not None and tensor.quant.granularity == "per_block":
+        lengths[None] = math.prod(tensor.quant.scale_shape)
+    return lengths
 
 
 def _first_weight(index: TensorIndex) -> str | None:

@@ -19,7 +19,9 @@ MAX_REQUEST_BYTES = 65_536
 FINER_CELLS = 51_200
 """Equal cells of the grid ``linear``: 200 · 2⁸, so that the edges of 25, 50, 100, 200, … bins are edges of cells."""
 
-Op = Literal["hello", "scan", "count_range", "channels", "lint", "match", "compare", "what_if", "cancel"]
+Op = Literal[
+    "hello", "scan", "count_range", "find", "explain", "channels", "lint", "match", "compare", "what_if", "cancel"
+]
 ElementType = Literal["u2", "u4", "f8"]
 Space = Literal["codes", "values"]
 Grid = Literal["integer", "float16", "bfloat16", "float32", "float64", "points", "linear"]
@@ -202,11 +204,27 @@ class Manifest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FindingEntry:
+    """One sentence for people about something that is wrong or wasteful; ``tensor`` is -1 for the whole model."""
+
+    rule: str
+    severity: Severity
+    tensor: int
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class SketchPack:
-    """Sketches that survive without a kernel; the payload follows."""
+    """Sketches and findings that survive without a kernel; the payload follows.
+
+    ``findings`` are the worst ones of the model and of its tensors as far as they have been looked at;
+    ``more_findings`` says how many are not listed.
+    """
 
     revision: int
     sketches: list[SketchEntry]
+    findings: list[FindingEntry]
+    more_findings: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,6 +291,30 @@ class CountRangeRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FindRequest:
+    """Find an element from ``low`` to ``high``, both included: the first one in the order of the file."""
+
+    id: int
+    protocol: int
+    op: Literal["find"]
+    tensor: int
+    space: Space
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainRequest:
+    """Follow one element from its bytes to its value; ``index`` has one number from 0 on for each dimension."""
+
+    id: int
+    protocol: int
+    op: Literal["explain"]
+    tensor: int
+    index: list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChannelsRequest:
     """Look at each channel or block of a tensor; without an axis at those that share a scale."""
 
@@ -286,7 +328,10 @@ class ChannelsRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class LintRequest:
-    """Say what is wrong or wasteful in a tensor that has been sketched; -1 for what the headers tell of the model."""
+    """Say what is wrong or wasteful in a tensor that has been sketched.
+
+    -1 stands for the whole model: what its headers tell, and then each tensor that has been sketched.
+    """
 
     id: int
     protocol: int
@@ -378,6 +423,38 @@ class CountRangeReply:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FindReply:
+    """Where such an element is; None where there is none. Ask again with the same numbers until ``complete``."""
+
+    id: int
+    protocol: int
+    op: Literal["find"]
+    complete: bool
+    index: list[int] | None
+    elements_done: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepEntry:
+    """One step from the bytes of an element to its value, for people: its name, its number, and what that is."""
+
+    name: str
+    number: str
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainReply:
+    """The steps in their order; ask again until ``complete`` while it is not known what stands for the tensor."""
+
+    id: int
+    protocol: int
+    op: Literal["explain"]
+    complete: bool
+    steps: list[StepEntry]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChannelsReply:
     """The channels, once all elements have been looked at; until then ask again for the same."""
 
@@ -393,9 +470,11 @@ class ChannelRows:
     """One row for each channel or block, or for ``folded`` neighbouring ones where there are too many to send.
 
     The arrays have one element per row; minimum, maximum, mean and std are NaN where a row has no finite element.
-    ``scale`` and ``zero_point`` are there where the scheme has one for each channel and none is folded. ``counts``
-    holds ``bins`` counts for each row, row by row: bin i begins at ``first_edge + i * bin_width`` and takes in its left
-    edge; no bins where there are too many channels. ``axis`` is None for blocks.
+    ``lowest`` and ``highest`` are the ends of what its elements can be in the space that was asked for, NaN where that
+    is not known. ``scale`` and ``zero_point`` are the least that its elements have, ``scale_to`` and ``zero_point_to``
+    the most: the same where it has one only; None where there are none, or too many to read. ``counts`` holds ``bins``
+    counts for each row, row by row: bin i begins at ``first_edge + i * bin_width`` and takes in its left edge; no bins
+    where there are too many channels. ``axis`` is None for blocks.
     """
 
     axis: int | None
@@ -407,8 +486,12 @@ class ChannelRows:
     maximum: Span
     mean: Span
     std: Span
+    lowest: Span
+    highest: Span
     scale: Span | None
+    scale_to: Span | None
     zero_point: Span | None
+    zero_point_to: Span | None
     bins: int
     first_edge: float
     bin_width: float
@@ -417,24 +500,18 @@ class ChannelRows:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FindingEntry:
-    """One sentence for people about something that is wrong or wasteful; ``tensor`` is -1 for the whole model."""
-
-    rule: str
-    severity: Severity
-    tensor: int
-    sentence: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class LintReply:
-    """The findings, the worst first; until ``complete`` ask again for the same."""
+    """The findings, the worst first; until ``complete`` ask again for the same. ``more`` says how many are not listed.
+
+    Those of the whole model are complete when every tensor that has been sketched has been looked at.
+    """
 
     id: int
     protocol: int
     op: Literal["lint"]
     complete: bool
     findings: list[FindingEntry]
+    more: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@ import { computed, type ReadonlySignal, signal } from "@preact/signals";
 import type { Link } from "../link";
 import type { ChannelRows, ChannelsReply, SchemeEntry, Space, Span } from "../wire";
 import { integerEdges, linearEdges } from "./bins";
+import { type Comparison, lesser } from "./comparing";
 import { debounced } from "./debounced";
 import type { Sketched } from "./histogram";
 import { readSpan } from "./sketch";
@@ -17,9 +18,14 @@ export interface Channels extends Pick<ChannelRows, "axis" | "channels" | "folde
   maximum: Float64Array;
   mean: Float64Array;
   std: Float64Array;
+  /** The least that the elements of a row have; the most is the same array where each row has one only. */
   scale: Float64Array | null;
+  scale_to: Float64Array | null;
   zero_point: Float64Array | null;
-  /** Ends of what the codes of each row can say. */
+  zero_point_to: Float64Array | null;
+  /** SQNR in dB of the worst channel of each row; null where nothing is compared along this axis. */
+  sqnr_db: Float64Array | null;
+  /** Ends of what the elements of each row can be. */
   lowest: Float64Array;
   highest: Float64Array;
   /** Of the bins, which are the same for all rows; a single one where nothing is counted. */
@@ -44,7 +50,7 @@ export interface Shown {
  * By number, or the worst first. `range`: maximum − minimum. `outlier`: largest magnitude / standard deviation.
  * `use`: share of the representable range that the elements fill.
  */
-export type Order = "number" | "range" | "std" | "outlier" | "use";
+export type Order = "number" | "range" | "std" | "outlier" | "use" | "sqnr_db";
 
 /** Scales or zero points as a distribution. */
 export interface Spread {
@@ -68,14 +74,17 @@ const ASK_AFTER_MS = 100;
 const SPREAD_BINS = 32;
 /** Representable ranges lengthen the common axis by at most this share of the elements' range, at either end. */
 const MOST_ROOM = 0.25;
-/** Scale and zero point alone lead from codes to values: neither a codebook nor an offset is needed. */
-const PLAIN_FORMULA = /^values = (codes|\(codes − zero_point\)) · scale$/;
 
 export class ChannelChoice {
   readonly isOpen = signal(false);
   readonly order = signal<Order>("number");
-  /** The row that is shown alone; -1 for none. */
-  readonly row = signal(-1);
+  /** The channel that is shown alone, or the block; -1 for none. */
+  readonly number = signal(-1);
+  /** The row that it is in. */
+  readonly row: ReadonlySignal<number> = computed(() => {
+    const { channels } = this.answer.value;
+    return channels === null ? -1 : Math.floor(this.number.value / channels.folded);
+  });
   /** What there is to choose from: each dimension, and before them null for what shares a scale. */
   readonly axes: ReadonlySignal<readonly (number | null)[]> = computed(() => {
     const { scheme, shape } = this.of.value;
@@ -89,7 +98,9 @@ export class ChannelChoice {
   /** What is known by now. */
   readonly answer: ReadonlySignal<Answer> = computed(() => {
     const answer = this.lastAnswer.value;
-    return answer.key === this.key.value ? answer : NO_ANSWER;
+    if (answer.key !== this.key.value) return NO_ANSWER;
+    const channels = answer.channels && withErrors(answer.channels, this.compared.value);
+    return { ...answer, channels };
   });
   /** The rows in the chosen order. */
   readonly inOrder: ReadonlySignal<readonly number[]> = computed(() => {
@@ -97,6 +108,10 @@ export class ChannelChoice {
     return channels === null ? [] : ordered(channels, this.order.value);
   });
 
+  /** The axis whose indices have a scale each; null for blocks, and undefined where one scale is all. */
+  private readonly scaledAxis = computed(() =>
+    this.axes.value[0] === null ? (this.of.value.scheme?.axis ?? null) : undefined,
+  );
   private readonly chosenAxis = signal<number | null | undefined>(undefined);
   private readonly lastAnswer = signal(NO_ANSWER);
   /** What is to be asked for; empty while nobody looks, or while the tensor itself is not read. */
@@ -110,6 +125,7 @@ export class ChannelChoice {
   constructor(
     private readonly link: Link,
     private readonly of: ReadonlySignal<Shown>,
+    private readonly compared: ReadonlySignal<Comparison | null>,
   ) {
     this.dispose = debounced(
       () => [this.key.value, this.link.presence.value],
@@ -120,13 +136,29 @@ export class ChannelChoice {
 
   lookAlong(axis: number | null): void {
     this.chosenAxis.value = axis;
-    this.row.value = -1;
+    this.number.value = -1;
+  }
+
+  /** What Python is told: the axis, null for blocks, and the number of the channel. */
+  get told(): [number | null, number] | null {
+    const number = this.number.value;
+    return number < 0 ? null : [this.axis.value ?? this.scaledAxis.value ?? null, number];
+  }
+
+  /** Take over the channel that Python chose, and show it. */
+  adopt(told: unknown): void {
+    const [axis, number] = Array.isArray(told) ? told : [];
+    this.number.value = -1;
+    if (typeof number !== "number") return;
+    this.isOpen.value = true;
+    this.chosenAxis.value = axis === this.scaledAxis.value ? undefined : axis;
+    this.number.value = number;
   }
 
   /** Forget everything but the way to look: another tensor is selected. */
   forget(): void {
     this.chosenAxis.value = undefined;
-    this.row.value = -1;
+    this.number.value = -1;
     this.lastAnswer.value = NO_ANSWER;
   }
 
@@ -160,15 +192,16 @@ export function channelsFrom(sent: ChannelRows, payload: Uint8Array, of: Shown):
   const read = (span: Span) => Float64Array.from(readSpan(payload, span));
   const minimum = read(sent.minimum);
   const maximum = read(sent.maximum);
-  const scale = sent.scale && read(sent.scale);
-  const zero_point = sent.zero_point && read(sent.zero_point);
+  const pair = (least: Span | null, most: Span | null) => {
+    const first = least && read(least);
+    return [first, most?.offset === least?.offset ? first : most && read(most)] as const;
+  };
+  const [scale, scale_to] = pair(sent.scale, sent.scale_to);
+  const [zero_point, zero_point_to] = pair(sent.zero_point, sent.zero_point_to);
   const areIntegers = of.space === "codes" && of.sketch?.entry.codes?.grid === "integer";
   const half = areIntegers ? 0.5 : 0;
-  const value = decoder(of, scale, zero_point);
-  const ends = (pick: typeof Math.min) =>
-    minimum.map((_, row) => pick(value(of.scheme?.code_min, row), value(of.scheme?.code_max, row)));
-  const lowest = ends(Math.min);
-  const highest = ends(Math.max);
+  const lowest = read(sent.lowest);
+  const highest = read(sent.highest);
 
   // Bins of integers are at least as wide as one, and lie around them.
   const { bins, bin_width, first_edge } = sent;
@@ -196,7 +229,10 @@ export function channelsFrom(sent: ChannelRows, payload: Uint8Array, of: Shown):
     mean: read(sent.mean),
     std: read(sent.std),
     scale,
+    scale_to,
     zero_point,
+    zero_point_to,
+    sqnr_db: null,
     lowest,
     highest,
     edges,
@@ -216,6 +252,7 @@ export function figure(channels: Channels, order: Order, row: number): number {
     channels[name][row] as number;
   const range = of("maximum") - of("minimum");
   if (order === "range") return range;
+  if (order === "sqnr_db") return channels.sqnr_db?.[row] ?? Number.NaN;
   if (order === "use") return range / (of("highest") - of("lowest"));
   if (order !== "outlier") return of("std");
   const largest = Math.max(-of("minimum"), of("maximum"));
@@ -227,7 +264,7 @@ export function ordered(channels: Channels, order: Order): readonly number[] {
   const rows = [...channels.minimum.keys()];
   if (order === "number") return rows;
   const keys = channels.minimum.map((_, row) => figure(channels, order, row));
-  return sortedBy(rows, keys, order !== "use");
+  return sortedBy(rows, keys, order !== "use" && order !== "sqnr_db");
 }
 
 /** How numbers are spread; null where there are no two different ones. */
@@ -255,20 +292,15 @@ export function labelOf({ channels, folded }: Channels, row: number): string {
   return last > first ? `${first}–${last}` : `${first}`;
 }
 
-/** What a code of a row stands for in the space that is shown; NaN where that is not known. */
-function decoder(
-  { space, scheme, sketch }: Shown,
-  scale: Float64Array | null,
-  zero_point: Float64Array | null,
-): (code: number | null | undefined, row: number) => number {
-  const map = sketch?.entry.map;
-  const isPlain = PLAIN_FORMULA.test(scheme?.formula ?? "");
-  return (code, row) => {
-    if (typeof code !== "number" || space === "codes") return code ?? Number.NaN;
-    if (map) return (code - map.zero_point) * map.scale + map.offset;
-    const factor = isPlain ? scale?.[row] : undefined;
-    return (code - (zero_point?.[row] ?? 0)) * (factor ?? Number.NaN);
-  };
+/** The rows with the SQNR of their worst channels, where the comparison looked along the same axis. */
+function withErrors(channels: Channels, compared: Comparison | null): Channels {
+  const sqnr = compared?.figures.axis === channels.axis ? compared?.channels : null;
+  if (!sqnr || sqnr.length !== channels.channels) return channels;
+  const { folded, minimum } = channels;
+  const sqnr_db = minimum.map((_, row) =>
+    sqnr.subarray(row * folded, (row + 1) * folded).reduce(lesser),
+  );
+  return { ...channels, sqnr_db };
 }
 
 /** Smallest and largest finite number; no more than some thousand of them. */

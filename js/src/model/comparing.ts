@@ -225,7 +225,8 @@ export function worstOf(channels: Float64Array): ChannelBars {
   return { folded, bars, worst, top: Math.max(1, ...channels.filter(Number.isFinite)) };
 }
 
-function lesser(one: number, other: number): number {
+/** The worse of two; what is NaN is no worse than others. */
+export function lesser(one: number, other: number): number {
   return one <= other || Number.isNaN(other) ? one : other;
 }
 

@@ -2,6 +2,7 @@
 import { batch, computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import type { Link } from "../link";
 import type { Manifest, ScanReply, SketchPack } from "../wire";
+import type { Listed } from "./findings";
 import type { Sketched } from "./histogram";
 
 export interface Progress {
@@ -11,6 +12,7 @@ export interface Progress {
 }
 
 const TENSORS_PER_REQUEST = 512;
+const NO_FINDINGS: Listed = { findings: [], more: 0 };
 
 export class Scan {
   /** False when the person has stopped it: only the selected tensor is read then. */
@@ -32,6 +34,9 @@ export class Scan {
     }
     return progress;
   });
+
+  /** Findings that are stored with the model. */
+  readonly findings: Signal<Listed> = signal(NO_FINDINGS);
 
   private readonly sketches = new Map<number, Sketched>();
   private readonly failures = new Map<number, string>();
@@ -97,6 +102,7 @@ export class Scan {
     this.failures.clear();
     this.unrefined.clear();
     this.nbytesInWork.value = 0;
+    this.findings.value = NO_FINDINGS;
     this.version.value += 1;
   }
 
@@ -110,6 +116,7 @@ export class Scan {
       if (pack.revision !== this.manifest.value.revision) return;
       const payload = packed.subarray(end);
       for (const entry of pack.sketches) this.sketches.set(entry.tensor, { entry, payload });
+      this.findings.value = { findings: pack.findings ?? [], more: pack.more_findings ?? 0 };
       this.version.value += 1;
     } catch (error) {
       this.trouble.value = `The stored distributions cannot be read: ${String(error)}`;

@@ -5,6 +5,7 @@ import { type Manifest, PROTOCOL, type SchemeEntry, type Space } from "../wire";
 import { ChannelChoice } from "./channels";
 import { Comparing } from "./comparing";
 import { debounced } from "./debounced";
+import { ExplanationChoice } from "./explanation";
 import { Findings } from "./findings";
 import { type Histogram, histogram, type Sketched, statisticsIn } from "./histogram";
 import { RangeChoice } from "./range";
@@ -65,6 +66,7 @@ export class Store {
   readonly whatIf: WhatIfChoice;
   readonly findings: Findings;
   readonly channels: ChannelChoice;
+  readonly explanation: ExplanationChoice;
   readonly comparing: Comparing;
   readonly table: Table;
 
@@ -100,6 +102,7 @@ export class Store {
     return histogram(sketched, this.schemeOf(this.selected.value), space, this.bins.value);
   });
 
+  private readonly isRead = computed(() => this.scan.progress.value.tensorsLeft === 0);
   /** The name that Python and the page last told each other. */
   private exchanged: unknown;
   private unpackings = 0;
@@ -122,6 +125,8 @@ export class Store {
       computed(() => ({
         tensor: this.scan.original(this.selected.value),
         sketch: this.sketch.value,
+        isRead: this.isRead.value,
+        stored: this.scan.findings.value,
       })),
     );
     this.whatIf = new WhatIfChoice(
@@ -143,13 +148,22 @@ export class Store {
         sketch: this.sketch.value,
         scheme: this.schemeOf(this.selected.value),
       })),
+      computed(() => this.comparing.shown.value.comparison ?? null),
+    );
+    this.explanation = new ExplanationChoice(
+      link,
+      computed(() => ({
+        tensor: this.sketch.value ? this.scan.original(this.selected.value) : -1,
+        shape: this.manifest.value.tensors.shape[this.selected.value] ?? [],
+        space: this.shownSpace.value,
+      })),
     );
     this.comparing = new Comparing(
       link,
       computed(() => ({
         reference: this.manifest.value.reference,
         tensor: this.scan.original(this.selected.value),
-        isRead: this.scan.progress.value.tensorsLeft === 0,
+        isRead: this.isRead.value,
       })),
     );
     this.table = new Table(
@@ -172,6 +186,12 @@ export class Store {
         "range",
         () => this.range.told,
         (told) => this.range.adopt(told),
+      ),
+      new Shared(
+        link,
+        "channel",
+        () => this.channels.told,
+        (told) => this.channels.adopt(told),
       ),
       new Shared(
         link,
@@ -214,6 +234,7 @@ export class Store {
       this.range.forget();
       this.whatIf.forget();
       this.channels.forget();
+      this.explanation.forget();
       this.reveal(tensor);
     });
     void this.scan.pull();
@@ -241,6 +262,7 @@ export class Store {
     this.findings.dispose();
     this.whatIf.dispose();
     this.channels.dispose();
+    this.explanation.dispose();
     this.comparing.dispose();
     this.table.dispose();
     this.link.dispose();
@@ -276,6 +298,7 @@ export class Store {
         this.whatIf.forget();
         this.findings.forget();
         this.channels.forget();
+        this.explanation.forget();
         this.comparing.forget();
         this.table.startOver(manifest.reference !== "");
         this.exchanged = undefined;

@@ -4,7 +4,7 @@
 // biome-ignore-all lint/a11y/useKeyWithClickEvents: the grid handles keys
 import { useMemo, useRef, useState } from "preact/hooks";
 import { type Channels, figure, labelOf, type Order, spreadOf } from "../model/channels";
-import { count, measure, percent } from "../model/format";
+import { count, decibels, measure, percent } from "../model/format";
 import type { Store } from "../model/store";
 import { Fold } from "../parts/fold";
 import { Pairs } from "../parts/pairs";
@@ -12,7 +12,14 @@ import { revealRow, VirtualList } from "../parts/virtual-list";
 import { Alone, axisOf, Bars, STRIP_HEIGHT, Strip } from "./strip";
 
 const LINES = 11;
-const ORDERS = ["number", "range", "std", "outlier", "use"] as const;
+const ORDERS: Record<Order, string> = {
+  number: "number",
+  range: "range",
+  std: "std",
+  outlier: "outlier",
+  use: "use",
+  sqnr_db: "SQNR",
+};
 
 interface Props {
   store: Store;
@@ -71,18 +78,21 @@ function Controls({ store, lengths }: { store: Store; lengths: readonly number[]
           order.value = event.currentTarget.value as Order;
         }}
       >
-        {ORDERS.map((name) => (
-          <option key={name} value={name}>
-            by {name}
-          </option>
-        ))}
+        {Object.entries(ORDERS).map(
+          ([name, label]) =>
+            (name !== "sqnr_db" || store.manifest.value.reference !== "") && (
+              <option key={name} value={name}>
+                by {label}
+              </option>
+            ),
+        )}
       </select>
     </div>
   );
 }
 
 function Strips({ store, channels }: Props) {
-  const { order, inOrder, row: chosen } = store.channels;
+  const { order, inOrder, row: chosen, number } = store.channels;
   const list = useRef<HTMLDivElement>(null);
   const [id] = useState(() => `qw-${Math.random().toString(36).slice(2)}`);
   const [active, setActive] = useState(-1);
@@ -92,7 +102,7 @@ function Strips({ store, channels }: Props) {
   const choose = (index: number) => {
     const row = rows[index] ?? -1;
     setActive(index);
-    chosen.value = row === chosen.value ? -1 : row;
+    number.value = row === chosen.value ? -1 : row * channels.folded;
   };
   const onKeyDown = (event: KeyboardEvent) => {
     const steps: Record<string, number> = {
@@ -124,7 +134,7 @@ function Strips({ store, channels }: Props) {
             </text>
           ))}
         </svg>
-        <span class="qw-figure">{order.value === "number" ? "std" : order.value}</span>
+        <span class="qw-figure">{ORDERS[order.value === "number" ? "std" : order.value]}</span>
       </div>
       <VirtualList
         class="qw-rows"
@@ -169,35 +179,40 @@ function Strips({ store, channels }: Props) {
 
 /** One row alone: its histogram under the common axis, and its figures. */
 function Chosen({ channels, row }: { channels: Channels; row: number }) {
-  const { minimum, maximum, mean, std, scale, zero_point } = channels;
+  const { minimum, maximum, mean, std, scale, scale_to, zero_point, zero_point_to } = channels;
   const figures = Object.entries({
-    min: minimum,
-    max: maximum,
-    mean,
-    std,
-    scale,
-    "zero point": zero_point,
+    min: [minimum],
+    max: [maximum],
+    mean: [mean],
+    std: [std],
+    scale: [scale, scale_to],
+    "zero point": [zero_point, zero_point_to],
+  }).flatMap(([name, held]): [string, string][] => {
+    const ends = new Set(held.map((numbers) => numbers && short(numbers[row])));
+    return held[0] ? [[name, [...ends].join(" to ")]] : [];
   });
+  if (channels.sqnr_db) figures.push(["SQNR", `${written(channels, "sqnr_db", row)} dB`]);
   return (
     <>
       <div class="qw-columns">
         <b>{labelOf(channels, row)}</b>
         <Alone channels={channels} row={row} />
       </div>
-      <Pairs rows={figures.flatMap(([name, held]) => (held ? [[name, short(held[row])]] : []))} />
+      <Pairs rows={figures} />
     </>
   );
 }
 
 /** Scales and zero points as distributions. */
-function Spreads({ channels: { scale, zero_point } }: { channels: Channels }) {
+function Spreads({ channels }: { channels: Channels }) {
+  const { scale, scale_to, zero_point, zero_point_to } = channels;
   const spreads = useMemo(
     () =>
       Object.entries({
-        scales: scale && spreadOf(scale),
-        "zero points": zero_point && spreadOf(zero_point),
+        scales: scale && scale === scale_to && spreadOf(scale),
+        "zero points": zero_point && zero_point === zero_point_to && spreadOf(zero_point),
       }),
-    [scale, zero_point],
+    [channels],
   );
   return (
     <div class="qw-pictures">
@@ -218,6 +233,7 @@ function Spreads({ channels: { scale, zero_point } }: { channels: Channels }) {
 
 function written(channels: Channels, order: Order, row: number): string {
   const held = figure(channels, order, row);
+  if (order === "sqnr_db") return decibels(held);
   return order === "use" && !Number.isNaN(held) ? percent(held) : short(held);
 }
 

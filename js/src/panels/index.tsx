@@ -4,8 +4,9 @@ import { shape } from "../model/format";
 import type { Store } from "../model/store";
 import { ChannelsPanel } from "./channels";
 import { ComparisonPanel } from "./comparison";
+import { ExplanationPanel } from "./explanation";
 import { ExplorerPanel } from "./explorer";
-import { FindingsPanel } from "./findings";
+import { FindingsPanel, ModelFindings } from "./findings";
 import { HeaderPanel } from "./header";
 import { HistogramPanel } from "./histogram";
 import { StatisticsPanel } from "./statistics";
@@ -40,12 +41,14 @@ export function Panels({ store }: { store: Store }) {
           ))}
         </details>
       )}
+      <ModelFindings store={store} />
       <main class="qw-main">
         <ExplorerPanel store={store} />
         <article class="qw-detail">
           <Title store={store} />
           <FindingsPanel store={store} />
           <HistogramPanel store={store} />
+          <ExplanationPanel store={store} />
           <ComparisonPanel store={store} />
           <WhatIfPanel store={store} />
           <ChannelsPanel store={store} />

@@ -53,6 +53,11 @@ export function RangeRow({ store }: { store: Store }) {
           reset
         </button>
       )}
+      {store.presence.value !== "offline" && counted.count > 0 && (
+        <button type="button" class="qw-link" onClick={() => void store.explanation.findIn(range)}>
+          explain one of these
+        </button>
+      )}
     </div>
   );
 }

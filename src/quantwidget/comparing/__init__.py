@@ -7,6 +7,7 @@ from quantwidget.comparing.comparison import (
     ErrorSummary,
     ModelComparison,
     compare,
+    compare_in_steps,
     compare_models,
 )
 from quantwidget.comparing.density import Density
@@ -23,6 +24,7 @@ __all__ = [
     "ModelComparison",
     "Pair",
     "compare",
+    "compare_in_steps",
     "compare_models",
     "match_tensors",
 ]

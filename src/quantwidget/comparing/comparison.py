@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -17,6 +17,7 @@ from quantwidget.comparing.matching import match_tensors
 from quantwidget.comparing.pairs import reference_of
 from quantwidget.comparing.reading import read_values
 from quantwidget.dtypes import DTYPES
+from quantwidget.jobs import finished
 from quantwidget.schemes import decoding_scheme
 from quantwidget.sketches import Distribution
 from quantwidget.tensor import GROUP, PARALLEL_ELEMENTS, PIECE
@@ -275,12 +276,25 @@ def compare(
     NotDecodedError, CorruptModelError, OSError
         One of the two cannot be read.
     """
+    return finished(compare_in_steps(tensor, reference, pair, axis=axis, threads=threads))
+
+
+def compare_in_steps(
+    tensor: TensorRef,
+    reference: TensorIndex,
+    pair: Pair,
+    *,
+    axis: int | None = None,
+    threads: int | None = None,
+) -> Generator[None, None, Comparison]:
+    """Compare as `compare` does, and pause after each group."""
     comparing = Comparing(tensor, reference, pair, axis)
     if threads is None:
         threads = thread_count() if tensor.size >= PARALLEL_ELEMENTS else 1
     summary = comparing.empty()
     for part in in_order((partial(comparing.group, number) for number in range(comparing.group_count)), threads):
         summary.merge(part)
+        yield
     return summary.comparison(pair)
 
 

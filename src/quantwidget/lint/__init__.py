@@ -6,16 +6,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 from quantwidget.errors import ModelError
+from quantwidget.jobs import finished
 from quantwidget.lint.evidence import OpenModel, TensorEvidence
 from quantwidget.lint.finding import SEVERITIES, Finding, Severity
 from quantwidget.lint.rules import unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Generator, Iterable, Mapping
 
     from quantwidget.sketches import Sketch
 
-__all__ = ["MODEL_RULES", "RULES", "TENSOR_RULES", "Finding", "Severity", "lint", "lint_headers", "lint_tensor"]
+__all__ = [
+    "MODEL_RULES",
+    "RULES",
+    "TENSOR_RULES",
+    "Finding",
+    "Severity",
+    "lint",
+    "lint_headers",
+    "lint_tensor",
+    "lint_tensor_in_steps",
+]
 
 
 class TensorRule(Protocol):
@@ -127,11 +138,19 @@ def lint_tensor(model: OpenModel, name: str, sketch: Sketch | None, failure: str
     failure
         Why it could not be made; empty otherwise. Then only that is told.
     """
+    return finished(lint_tensor_in_steps(model, name, sketch, failure))
+
+
+def lint_tensor_in_steps(
+    model: OpenModel, name: str, sketch: Sketch | None, failure: str = ""
+) -> Generator[None, None, list[Finding]]:
+    """Say what `lint_tensor` says, and pause after each rule."""
     evidence = TensorEvidence(model.tensors[name], sketch, model, failure)
     found: list[Finding] = []
     try:
         for rule in TENSOR_RULES[:1] if failure else TENSOR_RULES:
             found += rule.check(evidence)
+            yield
     except (ModelError, OSError) as error:
         found.append(unreadable.finding(name, str(error) or type(error).__name__))
     return _worst_first(found)

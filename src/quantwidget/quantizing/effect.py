@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantwidget.jobs import finished
 from quantwidget.quantizing.checking import checked
 from quantwidget.quantizing.number_formats import Integers, number_format_of
 from quantwidget.quantizing.parameters import Parameters, parameters_in_steps
-from quantwidget.quantizing.reading import Reading, chosen, finished, inside, of_blocks, summed_products
+from quantwidget.quantizing.reading import Reading, chosen, inside, of_blocks, summed_products
 
 if TYPE_CHECKING:
     from collections.abc import Generator

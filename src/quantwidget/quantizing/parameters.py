@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from quantwidget.jobs import finished
 from quantwidget.quantizing.checking import checked
 from quantwidget.quantizing.number_formats import number_format_of
 from quantwidget.quantizing.ranges import ranges_in_steps
-from quantwidget.quantizing.reading import Reading, finished, parameter_shape, partition_of
+from quantwidget.quantizing.reading import Reading, parameter_shape, partition_of
 from quantwidget.quantizing.scales import ScaleAndZeroPoint, ScaleRule
 
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from quantwidget.jobs import finished
 from quantwidget.quantizing.checking import checked
 from quantwidget.quantizing.number_formats import number_format_of
 from quantwidget.quantizing.parameters import Parameters, parameters_in_steps
-from quantwidget.quantizing.reading import LOOK, Reading, finished, of_blocks, partition_of
+from quantwidget.quantizing.reading import LOOK, Reading, of_blocks, partition_of
 from quantwidget.sketches.channel_blocks import blocks_of
 from quantwidget.storage import regions
 

@@ -161,13 +161,3 @@ def summed_products(one: Numbers, other: Numbers) -> Numbers:
     """Sum the products of elements over each block, float64 of the number of blocks along each dimension."""
     dimensions = ascii_letters[: one.ndim]
     return np.asarray(np.einsum(f"{dimensions},{dimensions}->{dimensions[::2]}", one, other))
-
-
-def finished(steps: Generator[int, None, Result]) -> Result:
-    """Go through all steps of some work, and return what comes of it."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:  # noqa: PERF203 - it ends the loop
-            result: Result = end.value
-            return result
