@@ -8,6 +8,7 @@ import type { WhatIf } from "../src/wire";
 import { FakeHost, type Kernel, kernelFor, matched, type Said, scanned } from "../tests/hosts";
 import { channelsSaid } from "./channels";
 import { comparedSaid } from "./comparison";
+import { connected, load, panelsOf } from "./connected";
 import {
   affineScheme,
   bell,
@@ -184,7 +185,7 @@ async function open(
 ): Promise<Store> {
   const host = new FakeHost("jupyter", await traitsOf(spec, { selected, stored }), kernel);
   if (kernel === undefined) host.connection = "restarted";
-  const store = new Store(new Link(host.model));
+  const store = new Store(new Link(host.model), load);
   await store.greet();
   await until(() => store.loaded.value);
   return store;
@@ -242,6 +243,7 @@ export const CASES = {
 
   "a busy kernel": async () => {
     const store = await halfRead();
+    await connected(store);
     (store.presence as Signal<Presence>).value = "busy";
     return store;
   },
@@ -314,28 +316,28 @@ export const CASES = {
   "the channels of a per-channel weight, values": async () => {
     const store = await channels();
     store.show("values");
-    await until(() => store.channels.answer.value.channels !== null);
+    await until(() => panelsOf(store).channels.answer.value.channels !== null);
     return store;
   },
 
   "the channels by use, one alone": async () => {
     const store = await channels();
-    store.channels.order.value = "use";
+    panelsOf(store).channels.order.value = "use";
     store.show("values");
-    await until(() => store.channels.answer.value.channels !== null);
-    store.channels.row.value = 9;
+    await until(() => panelsOf(store).channels.answer.value.channels !== null);
+    panelsOf(store).channels.row.value = 9;
     return store;
   },
 
   "the channels of codes": async () => {
     const store = await channels();
-    await until(() => store.channels.answer.value.channels !== null);
+    await until(() => panelsOf(store).channels.answer.value.channels !== null);
     return store;
   },
 
   "the channels, many in a row, not counted": async () => {
     const store = await channels(() => channelsSaid(UNEQUAL, MANY_CHANNELS));
-    await until(() => store.channels.answer.value.channels !== null);
+    await until(() => panelsOf(store).channels.answer.value.channels !== null);
     return store;
   },
 
@@ -343,7 +345,7 @@ export const CASES = {
     const reply = { op: "channels", elements_done: 7000, channels: null };
     let asked = 0;
     const store = await channels(() => (asked++ === 0 ? { reply } : undefined));
-    await until(() => store.channels.answer.value.elements > 0);
+    await until(() => panelsOf(store).channels.answer.value.elements > 0);
     return store;
   },
 
@@ -355,13 +357,13 @@ export const CASES = {
         message: "statistics of 5,000,000 channels are asked for",
       },
     }));
-    await until(() => store.channels.answer.value.trouble !== "");
+    await until(() => panelsOf(store).channels.answer.value.trouble !== "");
     return store;
   },
 
   "the channels with no kernel": async () => {
     const store = await select("features.1.conv.weight");
-    store.channels.isOpen.value = true;
+    store.fromKernel.isOpen.channels.value = true;
     return store;
   },
   "what if floats had 4 bits": () => whatIf("classifier.weight", { bits: 4 }),
@@ -400,7 +402,7 @@ export const CASES = {
   "compared, the reference not laid over": async () => {
     const store = await compared("features.1.conv.weight");
     store.show("values");
-    store.comparing.isOverlaid.value = false;
+    panelsOf(store).isOverlaid.value = false;
     return store;
   },
 
@@ -500,7 +502,7 @@ async function compared(
     ...said,
   });
   const store = await open({ ...NETWORK, reference: "float.pt" }, { selected, kernel });
-  const { comparing } = store;
+  const { comparing } = await connected(store);
   await until(() => isReached(comparing));
   return store;
 }
@@ -538,7 +540,8 @@ async function channels(said: Kernel = ({ space }) => codesOrValues(space)): Pro
   const spec = { source: "wide.onnx", tensors: [weight] };
   const kernel = kernelFor(spec.tensors, { channels: said });
   const store = await open(spec, { selected: "features.1.conv.weight", kernel });
-  store.channels.isOpen.value = true;
+  store.fromKernel.isOpen.channels.value = true;
+  await connected(store);
   return store;
 }
 

@@ -1,7 +1,9 @@
 // The widget as anywidget loads it: one store per model, one mount per view.
 import { effect } from "@preact/signals";
 import { render as draw } from "preact";
+import * as core from "./core";
 import { type HostModel, Link } from "./link";
+import type { KernelModule } from "./model/from-kernel";
 import { Store } from "./model/store";
 import { Panels } from "./panels";
 import { type Theme, watchTheme } from "./parts/theme";
@@ -60,10 +62,21 @@ function keepToItself(event: KeyboardEvent): void {
   event.preventDefault();
 }
 
+/** Make a module of the text that the kernel has sent, as anywidget makes this one. */
+async function load(text: string): Promise<KernelModule> {
+  const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+  try {
+    const { build, start } = await import(url);
+    return { build, connect: (store, link) => start(core).connect(store, link) };
+  } finally {
+    URL.revokeObjectURL(url);
+  }
+}
+
 export default () => {
   let store: Store | undefined;
   const open = (model: HostModel) => {
-    store ??= new Store(new Link(model));
+    store ??= new Store(new Link(model), load);
     if (store.presence.peek() !== "online") void store.greet();
     return store;
   };

@@ -233,6 +233,7 @@ export function kernelFor(tensors: readonly TensorSpec[], options: KernelOptions
     what_if: () => ({
       reply: { op: "error", code: "failed", message: "this kernel quantizes nothing" },
     }),
+    panels: () => ({ reply: { op: "panels" } }),
     cancel: () => ({ reply: { op: "cancel" } }),
   };
   return (request) => answers[request.op](request);

@@ -19,7 +19,7 @@ MAX_REQUEST_BYTES = 65_536
 FINER_CELLS = 51_200
 """Equal cells of the grid ``linear``: 200 · 2⁸, so that the edges of 25, 50, 100, 200, … bins are edges of cells."""
 
-Op = Literal["hello", "scan", "count_range", "channels", "lint", "match", "compare", "what_if", "cancel"]
+Op = Literal["hello", "scan", "count_range", "channels", "lint", "match", "compare", "what_if", "panels", "cancel"]
 ElementType = Literal["u2", "u4", "f8"]
 Space = Literal["codes", "values"]
 Grid = Literal["integer", "float16", "bfloat16", "float32", "float64", "points", "linear"]
@@ -307,6 +307,15 @@ class WhatIfRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PanelsRequest:
+    """Send the panels that only show what a kernel says."""
+
+    id: int
+    protocol: int
+    op: Literal["panels"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class CancelRequest:
     """Forget what is half done."""
 
@@ -536,6 +545,15 @@ class WhatIfReply:
     op: Literal["what_if"]
     elements_done: int
     effect: EffectEntry | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanelsReply:
+    """The payload is a JavaScript module in UTF-8: ``static/kernel-panels.js``."""
+
+    id: int
+    protocol: int
+    op: Literal["panels"]
 
 
 @dataclass(frozen=True, kw_only=True)

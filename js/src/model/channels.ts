@@ -72,7 +72,6 @@ const MOST_ROOM = 0.25;
 const PLAIN_FORMULA = /^values = (codes|\(codes − zero_point\)) · scale$/;
 
 export class ChannelChoice {
-  readonly isOpen = signal(false);
   readonly order = signal<Order>("number");
   /** The row that is shown alone; -1 for none. */
   readonly row = signal(-1);
@@ -110,6 +109,7 @@ export class ChannelChoice {
   constructor(
     private readonly link: Link,
     private readonly of: ReadonlySignal<Shown>,
+    readonly isOpen = signal(false),
   ) {
     this.dispose = debounced(
       () => [this.key.value, this.link.presence.value],

@@ -1,7 +1,9 @@
 // How far each tensor is from its counterpart in the reference: asked for while the kernel has nothing to sketch.
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import type { Link } from "../link";
+import { outlinePath } from "../marks/outline";
 import type { CompareReply, ComparisonEntry, MatchReply, PairEntry, Span } from "../wire";
+import type { Overlay } from "./from-kernel";
 import { readSpan } from "./sketch";
 
 /** A comparison with its arrays read out of the payload. */
@@ -52,7 +54,6 @@ const MOST_BARS = 256;
 const MATCH = -1;
 
 export class Comparing {
-  readonly isOpen = signal(true);
   /** Whether the histogram shows the reference too. */
   readonly isOverlaid = signal(true);
   /** What stands for what; null until it is known. */
@@ -234,4 +235,14 @@ export function onBins({ edges, counts }: Counted, bins: ArrayLike<number>): Cou
   const width = Math.abs((bins[1] ?? 1) - (bins[0] ?? 0));
   const share = (cell: number) => width / ((edges[cell + 1] as number) - (edges[cell] as number));
   return { edges, counts: counts.map((count, cell) => count * share(cell)) };
+}
+
+/** The reference's distribution, to be laid over a histogram of the values. */
+export function overlayOf(comparison: Comparison, bins: ArrayLike<number>): Overlay {
+  const { edges, counts } = onBins(countsOf(comparison, "reference"), bins);
+  return {
+    name: "reference",
+    tallest: Math.max(...counts),
+    path: (x, y, ends, baseline) => outlinePath(edges, counts, x, y, ends, baseline),
+  };
 }

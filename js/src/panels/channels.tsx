@@ -3,10 +3,16 @@
 // biome-ignore-all lint/a11y/useFocusableInteractive: the grid holds the focus and names the active row
 // biome-ignore-all lint/a11y/useKeyWithClickEvents: the grid handles keys
 import { useMemo, useRef, useState } from "preact/hooks";
-import { type Channels, figure, labelOf, type Order, spreadOf } from "../model/channels";
+import {
+  type ChannelChoice,
+  type Channels,
+  figure,
+  labelOf,
+  type Order,
+  spreadOf,
+} from "../model/channels";
 import { count, measure, percent } from "../model/format";
 import type { Store } from "../model/store";
-import { Fold } from "../parts/fold";
 import { Pairs } from "../parts/pairs";
 import { revealRow, VirtualList } from "../parts/virtual-list";
 import { Alone, axisOf, Bars, STRIP_HEIGHT, Strip } from "./strip";
@@ -15,20 +21,18 @@ const LINES = 11;
 const ORDERS = ["number", "range", "std", "outlier", "use"] as const;
 
 interface Props {
-  store: Store;
+  choice: ChannelChoice;
   channels: Channels;
 }
 
-export function ChannelsPanel({ store }: { store: Store }) {
-  const { isOpen, answer, order } = store.channels;
+export function ChannelsPanel({ store, choice }: { store: Store; choice: ChannelChoice }) {
+  const { answer, order } = choice;
   const tensor = store.selected.value;
   const { shape, parameters } = store.manifest.value.tensors;
-  if (!shape[tensor]?.length || !parameters[tensor] || store.scan.troubleOf(tensor) !== "")
-    return null;
   const { channels, elements, trouble } = answer.value;
   const isOffline = store.presence.value === "offline";
   const content = () => {
-    if (channels !== null) return <Strips key={order.value} store={store} channels={channels} />;
+    if (channels !== null) return <Strips key={order.value} choice={choice} channels={channels} />;
     if (trouble !== "" || isOffline)
       return (
         <p class="qw-empty">
@@ -42,21 +46,21 @@ export function ChannelsPanel({ store }: { store: Store }) {
     );
   };
   return (
-    <Fold isOpen={isOpen} name="Channels" class="qw-statistics qw-channels">
-      <Controls store={store} lengths={shape[tensor]} />
+    <>
+      <Controls choice={choice} lengths={shape[tensor] ?? []} />
       {content()}
-    </Fold>
+    </>
   );
 }
 
-function Controls({ store, lengths }: { store: Store; lengths: readonly number[] }) {
-  const { axes, axis: shown, order } = store.channels;
+function Controls({ choice, lengths }: { choice: ChannelChoice; lengths: readonly number[] }) {
+  const { axes, axis: shown, order } = choice;
   return (
     <div class="qw-controls">
       <select
         aria-label="Channels along"
         value={String(shown.value)}
-        onChange={(event) => store.channels.lookAlong(JSON.parse(event.currentTarget.value))}
+        onChange={(event) => choice.lookAlong(JSON.parse(event.currentTarget.value))}
       >
         {axes.value.map((axis) => (
           <option key={axis} value={String(axis)}>
@@ -81,8 +85,8 @@ function Controls({ store, lengths }: { store: Store; lengths: readonly number[]
   );
 }
 
-function Strips({ store, channels }: Props) {
-  const { order, inOrder, row: chosen } = store.channels;
+function Strips({ choice, channels }: Props) {
+  const { order, inOrder, row: chosen } = choice;
   const list = useRef<HTMLDivElement>(null);
   const [id] = useState(() => `qw-${Math.random().toString(36).slice(2)}`);
   const [active, setActive] = useState(-1);

@@ -2,12 +2,11 @@
 
 import { shape } from "../model/format";
 import type { Store } from "../model/store";
-import { ChannelsPanel } from "./channels";
-import { ComparisonPanel } from "./comparison";
 import { ExplorerPanel } from "./explorer";
 import { FindingsPanel } from "./findings";
 import { HeaderPanel } from "./header";
 import { HistogramPanel } from "./histogram";
+import { ChannelsFold, ComparisonFold } from "./kernel-folds";
 import { StatisticsPanel } from "./statistics";
 import { TypeChip } from "./tree";
 import { WhatIfPanel } from "./what-if";
@@ -46,9 +45,9 @@ export function Panels({ store }: { store: Store }) {
           <Title store={store} />
           <FindingsPanel store={store} />
           <HistogramPanel store={store} />
-          <ComparisonPanel store={store} />
+          <ComparisonFold store={store} />
           <WhatIfPanel store={store} />
-          <ChannelsPanel store={store} />
+          <ChannelsFold store={store} />
           <StatisticsPanel store={store} />
         </article>
       </main>

@@ -272,7 +272,7 @@ function TensorRow({ store, row, index, id }: RowProps) {
   const sorted = store.table.sorting.value.column;
   const trouble = store.scan.troubleOf(tensor);
   const isAwaited = figures === null && trouble === "" && store.presence.value !== "offline";
-  const isUncompared = store.comparing.isAwaited(store.scan.original(tensor));
+  const isUncompared = store.fromKernel.panels.value?.isAwaited(store.scan.original(tensor));
   const shown: Partial<Record<Column, string | number | null | undefined>> = { ...row, ...figures };
   const content = ([column, , , , , write]: Look) => {
     if (column === "name") return <Name name={name || "(unnamed)"} />;

@@ -1,0 +1,2 @@
+/** Tells this build of the front end from others; see js/build.mjs. */
+declare const BUILD: string;

@@ -1,0 +1,15 @@
+// What widget.js hands to the panels that come from the kernel: js/build.mjs finds each name in this list.
+export { computed, effect, signal, useSignal } from "@preact/signals";
+export { useMemo, useRef, useState } from "preact/hooks";
+export { Fragment, jsx, jsxs } from "preact/jsx-runtime";
+export { barsPath } from "./marks/bars";
+export { linearScale } from "./marks/scale";
+export { sparklinePath } from "./marks/sparkline";
+export { integerEdges, linearEdges } from "./model/bins";
+export { debounced } from "./model/debounced";
+export { count, decibels, digitsBetween, measure, percent } from "./model/format";
+export { readSpan } from "./model/sketch";
+export { sortedBy } from "./model/table";
+export { Fold } from "./parts/fold";
+export { Pairs } from "./parts/pairs";
+export { revealRow, VirtualList } from "./parts/virtual-list";

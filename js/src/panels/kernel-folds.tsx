@@ -1,0 +1,48 @@
+// The folds whose content comes from the kernel.
+import type { ComponentChildren } from "preact";
+import type { Place } from "../model/from-kernel";
+import type { Store } from "../model/store";
+import { Fold } from "../parts/fold";
+
+export function ComparisonFold({ store }: { store: Store }) {
+  const { reference } = store.manifest.value;
+  if (reference === "") return null;
+  const name = (
+    <>
+      Compared with <bdi>{reference}</bdi>
+    </>
+  );
+  return <KernelFold store={store} place="comparison" name={name} />;
+}
+
+export function ChannelsFold({ store }: { store: Store }) {
+  const tensor = store.selected.value;
+  const { shape, parameters } = store.manifest.value.tensors;
+  if (!shape[tensor]?.length || !parameters[tensor] || store.scan.troubleOf(tensor) !== "")
+    return null;
+  return <KernelFold store={store} place="channels" name="Channels" />;
+}
+
+interface Props {
+  store: Store;
+  place: Place;
+  name: ComponentChildren;
+}
+
+function KernelFold({ store, place, name }: Props) {
+  const { panels, trouble, isOpen } = store.fromKernel;
+  const isOffline = store.presence.value === "offline";
+  const content = () => {
+    if (panels.value !== null) return panels.value.draw(place) as ComponentChildren;
+    if (trouble.value !== "")
+      return <p class="qw-warning">This panel could not be loaded: {trouble.value}.</p>;
+    if (isOffline)
+      return <p class="qw-quiet">This needs the running notebook: run the cell to see it.</p>;
+    return <div class="qw-nothing qw-skeleton" role="img" aria-label="Loading the panel" />;
+  };
+  return (
+    <Fold isOpen={isOpen[place]} name={name} class={`qw-statistics qw-${place}`}>
+      {content()}
+    </Fold>
+  );
+}
