@@ -68,6 +68,8 @@ async function load(text: string): Promise<KernelModule> {
   try {
     const { build, start } = await import(url);
     return { build, connect: (store, link) => start(core).connect(store, link) };
+  } catch (error) {
+    throw new Error(`the page around does not let it run (${(error as Error).message})`);
   } finally {
     URL.revokeObjectURL(url);
   }

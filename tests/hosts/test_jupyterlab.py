@@ -13,6 +13,7 @@ from widget_page import WidgetPage, wait_until
 pytestmark = pytest.mark.host
 
 MODEL = "resnet8_int8.pt"
+REFERENCE = "resnet8.onnx"
 WEIGHT = "stage3.conv2.weight"
 OTHER = "stage2.conv1.weight"
 FLOATS = "stage3.conv2.bias"
@@ -81,7 +82,8 @@ def lab(tmp_path_factory):
 def notebook(lab, browser, models):
     """Open a notebook that shows one widget twice, and run it."""
     address, folder = lab
-    sources = (f"import quantwidget as qw; w = qw.QuantWidget({str(models / MODEL)!r}); w", "w", "")
+    files = f"{str(models / MODEL)!r}, reference={str(models / REFERENCE)!r}"
+    sources = (f"import quantwidget as qw; w = qw.QuantWidget({files}); w", "w", "")
     blank = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
     content = {
         "cells": [{**blank, "id": f"cell-{number}", "source": source} for number, source in enumerate(sources)],
@@ -132,6 +134,15 @@ def test_first_paint_has_layers_and_bars(widget):
     expect(widget.row(WEIGHT)).to_be_visible()
     assert widget.bars() > 20
     assert widget.crowded_statistics() == []
+
+
+def test_panels_come_from_the_kernel(widget, weight, stored):
+    reference = stored(REFERENCE, WEIGHT).astype(float)
+    sqnr = 20 * np.log10(np.linalg.norm(reference) / np.linalg.norm(weight.dequantize().numpy() - reference))
+    expect(widget.root.locator(".qw-comparison")).to_contain_text(f"{sqnr:.2f} dB")
+    widget.root.locator(".qw-channels summary").click()
+    expect(widget.root.get_by_role("grid", name="Channels").get_by_role("row").first).to_be_visible()
+    widget.root.locator(".qw-channels summary").click()
 
 
 def test_clicked_layer_is_selected_in_python(notebook, widget):

@@ -1,5 +1,5 @@
 // The panels that only show what a kernel says. They come from the kernel too: a notebook need not keep them.
-import { effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import type { Link } from "../link";
 import type { Scale } from "../marks/scale";
 import type { PanelsReply } from "../wire";
@@ -56,7 +56,9 @@ export class FromKernel {
     comparison: signal(true),
     channels: signal(false),
   };
+  private readonly wanted: ReadonlySignal<"now" | "when idle" | "" | false>;
   private isAsking = false;
+  private isDisposed = false;
   private readonly stop: () => void;
 
   /** They are fetched when the page `isPainted` and idle, or when the person opens a fold. */
@@ -66,27 +68,33 @@ export class FromKernel {
     private readonly load: Load | undefined,
     isPainted: () => boolean,
   ) {
+    this.wanted = computed(() => {
+      const isMissing = load && this.panels.value === null && this.trouble.value === "";
+      if (!isMissing || link.presence.value !== "online") return "";
+      return this.isOpen.channels.value ? "now" : isPainted() && "when idle";
+    });
+    const fetch = () => void this.fetch();
     this.stop = effect(() => {
-      if (link.presence.value !== "online") return;
-      if (this.isOpen.channels.value) void this.fetch();
-      else if (isPainted()) (globalThis.requestIdleCallback ?? setTimeout)(() => void this.fetch());
+      if (this.wanted.value === "now") fetch();
+      else if (this.wanted.value) (globalThis.requestIdleCallback ?? setTimeout)(fetch);
     });
   }
 
   dispose(): void {
+    this.isDisposed = true;
     this.stop();
-    this.isAsking = true;
     this.panels.peek()?.dispose();
   }
 
   private async fetch(): Promise<void> {
-    if (!this.load || this.isAsking || this.panels.peek() || this.trouble.peek()) return;
+    if (this.isAsking || this.isDisposed || !this.wanted.peek()) return;
     this.isAsking = true;
     try {
       const { payload } = await this.link.ask<PanelsReply>("panels");
-      const { build, connect } = await this.load(new TextDecoder().decode(payload));
-      if (build !== BUILD) throw new Error("the kernel has another version of them, run the cell");
-      this.panels.value = connect(this.store, this.link);
+      const module = await this.load?.(new TextDecoder().decode(payload));
+      if (module?.build !== BUILD)
+        throw new Error("the kernel has that of another version, reload the page");
+      if (!this.isDisposed) this.panels.value = module.connect(this.store, this.link);
     } catch (error) {
       // Without a kernel the link says so, and they are fetched when it is back.
       if (this.link.presence.peek() === "online") this.trouble.value = (error as Error).message;
