@@ -36,8 +36,11 @@ const common = {
   bundle: true,
   minify: !flags.has("--watch"),
   target: "es2022",
-  jsx: "automatic",
-  jsxImportSource: "preact",
+  // Calls of h are shorter than those that tsconfig.json asks for.
+  tsconfigRaw: {},
+  jsxFactory: "h",
+  jsxFragment: "Fragment",
+  inject: [join(source, "jsx.ts")],
   define: { BUILD: build },
   legalComments: "none",
   logLevel: "warning",

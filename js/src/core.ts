@@ -1,7 +1,8 @@
 // What widget.js hands to the panels that come from the kernel: js/build.mjs finds each name in this list.
+
 export { computed, effect, signal, useSignal } from "@preact/signals";
+export { Fragment, h } from "preact";
 export { useMemo, useRef, useState } from "preact/hooks";
-export { Fragment, jsx, jsxs } from "preact/jsx-runtime";
 export { barsPath } from "./marks/bars";
 export { linearScale } from "./marks/scale";
 export { sparklinePath } from "./marks/sparkline";
@@ -12,4 +13,4 @@ export { readSpan } from "./model/sketch";
 export { sortedBy } from "./model/table";
 export { Fold } from "./parts/fold";
 export { Pairs } from "./parts/pairs";
-export { revealRow, VirtualList } from "./parts/virtual-list";
+export { revealRow, rowAfter, VirtualList } from "./parts/virtual-list";

@@ -14,7 +14,7 @@ import {
 import { count, measure, percent } from "../model/format";
 import type { Store } from "../model/store";
 import { Pairs } from "../parts/pairs";
-import { revealRow, VirtualList } from "../parts/virtual-list";
+import { revealRow, rowAfter, VirtualList } from "../parts/virtual-list";
 import { Alone, axisOf, Bars, STRIP_HEIGHT, Strip } from "./strip";
 
 const LINES = 11;
@@ -99,17 +99,8 @@ function Strips({ choice, channels }: Props) {
     chosen.value = row === chosen.value ? -1 : row;
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    const steps: Record<string, number> = {
-      ArrowDown: 1,
-      ArrowUp: -1,
-      PageDown: LINES - 1,
-      PageUp: 1 - LINES,
-      Home: -length,
-      End: length,
-    };
-    const step = steps[event.key];
-    if (step !== undefined) {
-      const next = Math.max(0, Math.min(active + step, length - 1));
+    const next = rowAfter(event.key, active, length, list.current, STRIP_HEIGHT);
+    if (next !== undefined) {
       setActive(next);
       revealRow(list.current, next, STRIP_HEIGHT);
     } else if (event.key === "Enter") choose(active);

@@ -7,7 +7,7 @@ import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { bytes, compact, count, decibels, measure, percent } from "../model/format";
 import type { Store } from "../model/store";
 import { type Column, type Filter, isCompared, type Row } from "../model/table";
-import { revealRow, VirtualList } from "../parts/virtual-list";
+import { revealRow, rowAfter, VirtualList } from "../parts/virtual-list";
 import { Sparkline, TypeChip } from "./tree";
 
 const ROW_HEIGHT = 26;
@@ -125,22 +125,12 @@ export function TablePanel({ store, enter }: Props) {
   };
 
   const onKeyDown = (event: KeyboardEvent) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target !== grid.current) return;
-    const page = Math.max(1, Math.floor((list.current?.clientHeight ?? 0) / ROW_HEIGHT) - 1);
-    const moves: Record<string, number> = {
-      ArrowDown: active + 1,
-      ArrowUp: active - 1,
-      PageDown: active + page,
-      PageUp: active - page,
-      Home: 0,
-      End: shown.length - 1,
-      Enter: active,
-      " ": active,
-    };
-    const index = moves[event.key];
+    const { key, ctrlKey, metaKey, altKey } = event;
+    if (ctrlKey || metaKey || altKey || event.target !== grid.current) return;
+    const next = rowAfter(key, active, shown.length, list.current, ROW_HEIGHT);
+    const index = key === "Enter" || key === " " ? active : next;
     if (index === undefined) return;
     event.preventDefault();
-    event.stopPropagation();
     move(index);
   };
 
