@@ -46,6 +46,17 @@ const common = {
   logLevel: "warning",
 };
 
+/** What kernel-panels.js brings along is text in it. */
+const stylesAsText = {
+  name: "styles as text",
+  setup: (plugin) =>
+    plugin.onLoad({ filter: /kernel-panels\.css$/ }, async ({ path }) => {
+      const text = await readFile(path, "utf-8");
+      const { code } = await esbuild.transform(text, { loader: "css", minify: true });
+      return { contents: code.trim(), loader: "text" };
+    }),
+};
+
 const widget = {
   ...common,
   entryPoints: [join(source, "index.tsx")],
@@ -62,7 +73,7 @@ const targets = [
     format: "cjs",
     banner: { js: `export const build=${build};export function start(core){const module={};` },
     footer: { js: "return module.exports}" },
-    plugins: [{ name: "core", setup: takeFromCore }],
+    plugins: [stylesAsText, { name: "core", setup: takeFromCore }],
   },
   {
     ...common,
@@ -120,6 +131,7 @@ async function gallery() {
     entryPoints: [join(here, "gallery/index.tsx"), join(source, "styles.css")],
     outdir: join(here, "gallery/dist"),
     format: "esm",
+    plugins: [stylesAsText],
   });
   if (!flags.has("--serve")) {
     await context.rebuild();

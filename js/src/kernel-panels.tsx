@@ -1,5 +1,6 @@
 // The second bundle: what the kernel sends to the page that asks for it. It takes what it shares from core.ts.
 import { computed } from "@preact/signals";
+import styles from "./kernel-panels.css";
 import type { Link } from "./link";
 import { ChannelChoice } from "./model/channels";
 import { Comparing, overlayOf } from "./model/comparing";
@@ -49,10 +50,15 @@ export class Connected implements KernelPanels {
 
   draw(place: Place) {
     const { store, comparing, channels: choice } = this;
-    return place === "comparison" ? (
-      <ComparisonPanel store={store} comparing={comparing} />
-    ) : (
-      <ChannelsPanel store={store} choice={choice} />
+    return (
+      <>
+        <style>{styles}</style>
+        {place === "comparison" ? (
+          <ComparisonPanel store={store} comparing={comparing} />
+        ) : (
+          <ChannelsPanel store={store} choice={choice} />
+        )}
+      </>
     );
   }
 
