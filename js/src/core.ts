@@ -12,5 +12,6 @@ export { count, decibels, digitsBetween, measure, percent } from "./model/format
 export { readSpan } from "./model/sketch";
 export { sortedBy } from "./model/table";
 export { Fold } from "./parts/fold";
+export { rowAfter } from "./parts/keys";
 export { Pairs } from "./parts/pairs";
-export { revealRow, rowAfter, VirtualList } from "./parts/virtual-list";
+export { revealRow, VirtualList } from "./parts/virtual-list";

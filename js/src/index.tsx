@@ -6,6 +6,7 @@ import { type HostModel, Link } from "./link";
 import type { KernelModule } from "./model/from-kernel";
 import { Store } from "./model/store";
 import { Panels } from "./panels";
+import { isAlone } from "./parts/keys";
 import { type Theme, watchTheme } from "./parts/theme";
 
 interface Initialized {
@@ -51,14 +52,14 @@ export function mount(store: Store, element: HTMLElement): () => void {
   };
 }
 
-/** Keys typed into the widget are not the notebook's shortcuts; combinations such as Ctrl+S are. */
+/** Keys typed into the widget are not the notebook's shortcuts, but combinations and Escape are. */
 function keepToItself(event: KeyboardEvent): void {
-  if (!event.ctrlKey && !event.metaKey && !event.altKey && event.key !== "Escape")
-    event.stopPropagation();
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key !== "/" || !(event.currentTarget instanceof HTMLElement)) return;
-  if (event.target instanceof HTMLInputElement && event.target.type !== "range") return;
-  event.currentTarget.querySelector<HTMLInputElement>('input[type="search"]')?.focus();
+  const { key, target, currentTarget } = event;
+  if (!isAlone(event) || key === "Escape") return;
+  event.stopPropagation();
+  if (key !== "/" || !(currentTarget instanceof HTMLElement)) return;
+  if (target instanceof HTMLInputElement && target.type !== "range") return;
+  currentTarget.querySelector<HTMLInputElement>('input[type="search"]')?.focus();
   event.preventDefault();
 }
 

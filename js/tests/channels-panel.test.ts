@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it, vi } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { channelsSaid } from "../gallery/channels";
 import { connected, panelsOf } from "../gallery/connected";
 import { affineScheme, channelsSketch, type TensorSpec } from "../gallery/make";
@@ -143,7 +143,6 @@ describe("the channels panel", () => {
     expect(chosenRows()).toEqual([]);
     await press("End", "ArrowDown");
     expect(activeRow()).toBe("299");
-    vi.spyOn(find('[aria-label="Channels"]'), "clientHeight", "get").mockReturnValue(220);
     await press("Home", "ArrowUp", "PageDown");
     expect(activeRow()).toBe("10");
     await press("PageUp");

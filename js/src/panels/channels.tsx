@@ -13,8 +13,9 @@ import {
 } from "../model/channels";
 import { count, measure, percent } from "../model/format";
 import type { Store } from "../model/store";
+import { rowAfter } from "../parts/keys";
 import { Pairs } from "../parts/pairs";
-import { revealRow, rowAfter, VirtualList } from "../parts/virtual-list";
+import { revealRow, VirtualList } from "../parts/virtual-list";
 import { Alone, axisOf, Bars, STRIP_HEIGHT, Strip } from "./strip";
 
 const LINES = 11;
@@ -99,7 +100,7 @@ function Strips({ choice, channels }: Props) {
     chosen.value = row === chosen.value ? -1 : row;
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    const next = rowAfter(event.key, active, length, list.current, STRIP_HEIGHT);
+    const next = rowAfter(event.key, active, length, LINES - 1);
     if (next !== undefined) {
       setActive(next);
       revealRow(list.current, next, STRIP_HEIGHT);

@@ -14,16 +14,12 @@ import { WhatIfPanel } from "./what-if";
 export function Panels({ store }: { store: Store }) {
   const { notes } = store.manifest.value;
   if (store.trouble.value !== "") return <p class="qw-trouble">{store.trouble.value}</p>;
+  const told = notes.map((note) => <p key={note}>{note}</p>);
   if (store.loaded.value && store.manifest.value.tensors.name.length === 0)
     return (
       <>
         <HeaderPanel store={store} />
-        <div class="qw-trouble">
-          {notes.map((note) => (
-            <p key={note}>{note}</p>
-          ))}
-          {notes.length === 0 && <p>The file holds no tensors.</p>}
-        </div>
+        <div class="qw-trouble">{told.length > 0 ? told : <p>The file holds no tensors.</p>}</div>
       </>
     );
   return (
@@ -34,9 +30,7 @@ export function Panels({ store }: { store: Store }) {
           <summary>
             {notes.length === 1 ? "1 note" : `${notes.length} notes`} about this file
           </summary>
-          {notes.map((note) => (
-            <p key={note}>{note}</p>
-          ))}
+          {told}
         </details>
       )}
       <main class="qw-main">

@@ -31,18 +31,19 @@ interface Props {
 
 function KernelFold({ store, place, name }: Props) {
   const { panels, trouble, isOpen } = store.fromKernel;
-  const isOffline = store.presence.value === "offline";
-  const content = () => {
-    if (panels.value !== null) return panels.value.draw(place) as ComponentChildren;
-    if (trouble.value !== "")
-      return <p class="qw-warning">This panel could not be loaded: {trouble.value}.</p>;
-    if (isOffline)
-      return <p class="qw-quiet">This needs the running notebook: run the cell to see it.</p>;
-    return <div class="qw-nothing qw-skeleton" role="img" aria-label="Loading the panel" />;
-  };
+  const sentence = trouble.value
+    ? `This panel could not be loaded: ${trouble.value}.`
+    : store.presence.value === "offline" &&
+      "This needs the running notebook: run the cell to see it.";
   return (
     <Fold isOpen={isOpen[place]} name={name} class={`qw-statistics qw-${place}`}>
-      {content()}
+      {panels.value ? (
+        (panels.value.draw(place) as ComponentChildren)
+      ) : sentence ? (
+        <p class="qw-quiet">{sentence}</p>
+      ) : (
+        <div class="qw-nothing qw-skeleton" role="img" aria-label="Loading the panel" />
+      )}
     </Fold>
   );
 }

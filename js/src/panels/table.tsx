@@ -7,7 +7,8 @@ import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { bytes, compact, count, decibels, measure, percent } from "../model/format";
 import type { Store } from "../model/store";
 import { type Column, type Filter, isCompared, type Row } from "../model/table";
-import { revealRow, rowAfter, VirtualList } from "../parts/virtual-list";
+import { isAlone, rowAfter } from "../parts/keys";
+import { pageOf, revealRow, VirtualList } from "../parts/virtual-list";
 import { Sparkline, TypeChip } from "./tree";
 
 const ROW_HEIGHT = 26;
@@ -125,9 +126,9 @@ export function TablePanel({ store, enter }: Props) {
   };
 
   const onKeyDown = (event: KeyboardEvent) => {
-    const { key, ctrlKey, metaKey, altKey } = event;
-    if (ctrlKey || metaKey || altKey || event.target !== grid.current) return;
-    const next = rowAfter(key, active, shown.length, list.current, ROW_HEIGHT);
+    const { key, target } = event;
+    if (!isAlone(event) || target !== grid.current) return;
+    const next = rowAfter(key, active, shown.length, pageOf(list.current, ROW_HEIGHT));
     const index = key === "Enter" || key === " " ? active : next;
     if (index === undefined) return;
     event.preventDefault();

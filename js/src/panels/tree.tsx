@@ -8,7 +8,8 @@ import { bytes, compact, count, shape } from "../model/format";
 import { sparklineCounts } from "../model/histogram";
 import type { Store } from "../model/store";
 import type { TreeNode } from "../model/tree";
-import { revealRow, rowAfter, VirtualList } from "../parts/virtual-list";
+import { isAlone, rowAfter } from "../parts/keys";
+import { pageOf, revealRow, VirtualList } from "../parts/virtual-list";
 
 const ROW_HEIGHT = 26;
 const SPARK_WIDTH = 56;
@@ -62,10 +63,10 @@ export function TreePanel({ store, enter }: Props) {
   };
 
   const onKeyDown = (event: KeyboardEvent) => {
-    const { key, ctrlKey, metaKey, altKey } = event;
+    const { key } = event;
     const row = rows[active];
-    if (row === undefined || ctrlKey || metaKey || altKey) return;
-    const next = rowAfter(key, active, rows.length, list.current, ROW_HEIGHT);
+    if (row === undefined || !isAlone(event)) return;
+    const next = rowAfter(key, active, rows.length, pageOf(list.current, ROW_HEIGHT));
     const isOpen = row.tensor < 0 && store.expanded.value.has(row.key);
     if (next !== undefined) focusRow(next);
     else if (key === "Enter" || key === " ") activate(row);

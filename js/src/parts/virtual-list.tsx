@@ -77,23 +77,7 @@ export function revealRow(list: HTMLElement | null, index: number, rowHeight: nu
     list.scrollTop = top + rowHeight - list.clientHeight;
 }
 
-/** The row that a key leads to from the active one; undefined for a key that leads nowhere. */
-export function rowAfter(
-  key: string,
-  active: number,
-  rows: number,
-  list: HTMLElement | null,
-  rowHeight: number,
-): number | undefined {
-  const page = Math.max(1, Math.floor((list?.clientHeight ?? 0) / rowHeight) - 1);
-  const steps: Record<string, number> = {
-    ArrowDown: 1,
-    ArrowUp: -1,
-    PageDown: page,
-    PageUp: -page,
-    Home: -rows,
-    End: rows,
-  };
-  const step = steps[key];
-  return step && Math.max(0, Math.min(active + step, rows - 1));
+/** How many rows a page key passes. */
+export function pageOf(list: HTMLElement | null, rowHeight: number): number {
+  return Math.max(1, Math.floor((list?.clientHeight ?? 0) / rowHeight) - 1);
 }
