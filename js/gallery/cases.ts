@@ -428,6 +428,14 @@ export const CASES = {
       (comparing) => comparing.trouble.value !== "",
     ),
 
+  "panels from the kernel on their way": () => withoutPanels(() => undefined),
+
+  "panels from the kernel that cannot be loaded": async () => {
+    const store = await withoutPanels(() => refused("the page around does not let it run"));
+    await until(() => store.fromKernel.trouble.value !== "");
+    return store;
+  },
+
   "compared with no kernel": () =>
     open({ ...NETWORK, reference: "float.pt" }, { selected: "features.1.conv.weight" }),
 
@@ -504,6 +512,16 @@ async function compared(
   const store = await open({ ...NETWORK, reference: "float.pt" }, { selected, kernel });
   const { comparing } = await connected(store);
   await until(() => isReached(comparing));
+  return store;
+}
+
+/** A store with a reference whose kernel sends no panels, with both folds open. */
+async function withoutPanels(said: Kernel): Promise<Store> {
+  const answer = kernelFor(NETWORK.tensors);
+  const kernel: Kernel = (request) => (request.op === "panels" ? said : answer)(request);
+  const selected = "features.1.conv.weight";
+  const store = await open({ ...NETWORK, reference: "float.pt" }, { selected, kernel });
+  store.fromKernel.isOpen.channels.value = true;
   return store;
 }
 
