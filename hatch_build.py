@@ -7,7 +7,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-BUILT = ("widget.js", "page.js", "widget.css")
+BUILT = ("widget.js", "kernel-panels.js", "page.js", "widget.css")
 
 
 class FrontEndHook(BuildHookInterface):

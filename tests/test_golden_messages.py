@@ -23,6 +23,7 @@ from quantwidget.storage import Storage
 
 GOLDEN = Path(__file__).parent / "golden" / "messages.json"
 VERSION = "0.0.0"
+PANELS = b"export const build = '\xe2\x98\x83';"
 
 
 def plain(name, array, **facts):
@@ -152,6 +153,7 @@ def requests():
         {"op": "match"},
         {"op": "compare", "tensor": 3},
         {"op": "what_if", "tensor": 3, "what_if": WHAT_IF},
+        {"op": "panels"},
         {"op": "cancel"},
         {"op": "count_range", "tensor": 3, "space": "codes", "low": 0, "high": 1},
         {"op": "count_range", "tensor": 0, "space": "values", "low": None, "high": 1},
@@ -181,7 +183,7 @@ def is_under_way(reply):
 def recorded():
     index = TensorIndex(model(), source="/somewhere/golden.onnx")
     # On a clock that stands still every request is answered in one piece.
-    session = Session(index, version=VERSION, clock=lambda: 0.0, reference=TensorIndex(reference()))
+    session = Session(index, version=VERSION, clock=lambda: 0.0, reference=TensorIndex(reference()), panels=PANELS)
     replies = []
     for request in requests():
         reply, payload = session.answer(request)

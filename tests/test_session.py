@@ -41,6 +41,11 @@ def codes():
 
 
 @pytest.fixture
+def index_of_one():
+    return model(plain("a", np.zeros(4, np.float32)))
+
+
+@pytest.fixture
 def session(codes):
     index = model(
         quantized("a.weight", codes, 0.5, np.int8(-3)),
@@ -54,6 +59,16 @@ def test_hello_says_which_protocol_and_manifest_the_kernel_holds(session):
     reply, payload = ask(session, "hello")
     assert reply == {"id": 7, "protocol": wire.PROTOCOL, "op": "hello", "version": "1", "revision": 1}
     assert payload == b""
+
+
+def test_a_page_gets_the_panels_that_the_session_was_given(index_of_one):
+    session = Session(index_of_one, version="1", panels="export const build = '☃'".encode())
+    assert ask(session, "panels") == (
+        {"id": 7, "protocol": wire.PROTOCOL, "op": "panels"},
+        "export const build = '☃'".encode(),
+    )
+    reply, payload = ask(Session(index_of_one, version="1"), "panels")
+    assert (reply["op"], reply["message"], payload) == ("error", "this session has no panels to send", b"")
 
 
 def test_a_scan_gives_counts_per_code_and_exact_statistics(session, codes):

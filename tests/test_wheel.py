@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+BUILT = ("widget.js", "kernel-panels.js", "page.js", "widget.css")
 SOURCES = ("src", "hatch_build.py", "pyproject.toml", "README.md", "LICENSE")
 
 
@@ -37,14 +38,15 @@ def test_the_wheel_carries_the_front_end_and_no_tests(checkout):
     assert done.returncode == 0, done.stderr
     (wheel,) = (checkout / "dist").glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {f"quantwidget/static/{name}" for name in ("widget.js", "page.js", "widget.css")} <= names
+    assert {f"quantwidget/static/{name}" for name in BUILT} <= names
     assert "quantwidget/py.typed" in names
     assert not any(name.startswith(("tests", "js")) for name in names)
 
 
-def test_no_wheel_is_made_without_the_front_end(checkout):
-    (checkout / "src" / "quantwidget" / "static" / "page.js").unlink()
+@pytest.mark.parametrize("name", BUILT)
+def test_no_wheel_is_made_without_the_front_end(checkout, name):
+    (checkout / "src" / "quantwidget" / "static" / name).unlink()
     done = build(checkout)
     assert done.returncode != 0
-    assert "the front end is not built (page.js missing): run `make build` first" in done.stderr
+    assert f"the front end is not built ({name} missing): run `make build` first" in done.stderr
     assert not list(checkout.glob("dist/*.whl"))

@@ -86,6 +86,17 @@ def test_requests_are_answered_over_custom_messages(widget, sent):
     assert sent[1][0]["op"] == "error"
 
 
+def test_the_panels_of_the_kernel_are_sent_when_asked_for_and_stand_in_no_page(widget, sent, tmp_path):
+    widget._handle_custom_msg({"id": 4, "protocol": wire.PROTOCOL, "op": "panels"}, [])
+    ((content, (panels,)),) = sent
+    assert content == {"id": 4, "protocol": wire.PROTOCOL, "op": "panels"}
+    assert panels == static_file("kernel-panels.js").read_bytes()
+    sentence = "Error by reference value"
+    assert sentence in panels.decode()
+    assert sentence not in widget.get_state()["_esm"]
+    assert sentence not in widget.to_html(tmp_path / "page.html").read_text()
+
+
 def test_a_cache_shows_everything_at_once_the_second_time(tmp_path, monkeypatch):
     numbers = np.random.default_rng(7).standard_normal((6, 1000)).astype(np.float32)
     path = tmp_path / "m.safetensors"

@@ -16,6 +16,7 @@ import {
 } from "../tests/hosts";
 import { channelsSaid } from "./channels";
 import { comparedSaid } from "./comparison";
+import { connected, load, panelsOf } from "./connected";
 import {
   affineScheme,
   bell,
@@ -192,7 +193,7 @@ async function open(
 ): Promise<Store> {
   const host = new FakeHost("jupyter", await traitsOf(spec, { selected, stored }), kernel);
   if (kernel === undefined) host.connection = "restarted";
-  const store = new Store(new Link(host.model));
+  const store = new Store(new Link(host.model), load);
   await store.greet();
   await until(() => store.loaded.value);
   return store;
@@ -250,6 +251,7 @@ export const CASES = {
 
   "a busy kernel": async () => {
     const store = await halfRead();
+    await connected(store);
     (store.presence as Signal<Presence>).value = "busy";
     return store;
   },
@@ -322,28 +324,28 @@ export const CASES = {
   "the channels of a per-channel weight, values": async () => {
     const store = await channels();
     store.show("values");
-    await until(() => store.channels.answer.value.channels !== null);
+    await until(() => panelsOf(store).channels.answer.value.channels !== null);
     return store;
   },
 
   "the channels by use, one alone": async () => {
     const store = await channels();
-    store.channels.order.value = "use";
+    panelsOf(store).channels.order.value = "use";
     store.show("values");
-    await until(() => store.channels.answer.value.channels !== null);
-    store.channels.number.value = 9;
+    await until(() => panelsOf(store).channels.answer.value.channels !== null);
+    panelsOf(store).channels.number.value = 9;
     return store;
   },
 
   "the channels of codes": async () => {
     const store = await channels();
-    await until(() => store.channels.answer.value.channels !== null);
+    await until(() => panelsOf(store).channels.answer.value.channels !== null);
     return store;
   },
 
   "the channels, many in a row, not counted": async () => {
     const store = await channels(() => channelsSaid(UNEQUAL, MANY_CHANNELS));
-    await until(() => store.channels.answer.value.channels !== null);
+    await until(() => panelsOf(store).channels.answer.value.channels !== null);
     return store;
   },
 
@@ -351,7 +353,7 @@ export const CASES = {
     const reply = { op: "channels", elements_done: 7000, channels: null };
     let asked = 0;
     const store = await channels(() => (asked++ === 0 ? { reply } : undefined));
-    await until(() => store.channels.answer.value.elements > 0);
+    await until(() => panelsOf(store).channels.answer.value.elements > 0);
     return store;
   },
 
@@ -363,13 +365,13 @@ export const CASES = {
         message: "statistics of 5,000,000 channels are asked for",
       },
     }));
-    await until(() => store.channels.answer.value.trouble !== "");
+    await until(() => panelsOf(store).channels.answer.value.trouble !== "");
     return store;
   },
 
   "the channels with no kernel": async () => {
     const store = await select("features.1.conv.weight");
-    store.channels.isOpen.value = true;
+    store.fromKernel.isOpen.channels.value = true;
     return store;
   },
   "what if floats had 4 bits": () => whatIf("classifier.weight", { bits: 4 }),
@@ -418,13 +420,13 @@ export const CASES = {
 
   "one value, not found": async () => {
     const store = await explained();
-    await store.explanation.findIn({ low: 900, high: 901 });
+    await panelsOf(store).explanation.findIn({ low: 900, high: 901 });
     return store;
   },
 
   "one value with no kernel": async () => {
     const store = await select("features.1.conv.weight");
-    store.explanation.isOpen.value = true;
+    store.fromKernel.isOpen.explanation.value = true;
     return store;
   },
 
@@ -446,7 +448,7 @@ export const CASES = {
   "compared, the reference not laid over": async () => {
     const store = await compared("features.1.conv.weight");
     store.show("values");
-    store.comparing.isOverlaid.value = false;
+    panelsOf(store).isOverlaid.value = false;
     return store;
   },
 
@@ -471,6 +473,14 @@ export const CASES = {
       { match: () => refused("the reference cannot be read: float.pt is cut short") },
       (comparing) => comparing.trouble.value !== "",
     ),
+
+  "panels from the kernel on their way": () => withoutPanels(() => undefined),
+
+  "panels from the kernel that cannot be loaded": async () => {
+    const store = await withoutPanels(() => refused("the page around does not let it run"));
+    await until(() => store.fromKernel.trouble.value !== "");
+    return store;
+  },
 
   "compared with no kernel": () =>
     open({ ...NETWORK, reference: "float.pt" }, { selected: "features.1.conv.weight" }),
@@ -546,8 +556,18 @@ async function compared(
     ...said,
   });
   const store = await open({ ...NETWORK, reference: "float.pt" }, { selected, kernel });
-  const { comparing } = store;
+  const { comparing } = await connected(store);
   await until(() => isReached(comparing));
+  return store;
+}
+
+/** A store with a reference whose kernel sends no panels, with both folds open. */
+async function withoutPanels(said: Kernel): Promise<Store> {
+  const answer = kernelFor(NETWORK.tensors);
+  const kernel: Kernel = (request) => (request.op === "panels" ? said : answer)(request);
+  const selected = "features.1.conv.weight";
+  const store = await open({ ...NETWORK, reference: "float.pt" }, { selected, kernel });
+  store.fromKernel.isOpen.channels.value = true;
   return store;
 }
 
@@ -608,8 +628,9 @@ async function explained(): Promise<Store> {
     explain: () => ({ reply: { op: "explain", complete: true, steps: STEPS } }),
   });
   const store = await open(NETWORK, { selected: "features.1.conv.weight", kernel });
-  store.explanation.isOpen.value = true;
-  await until(() => store.explanation.answer.value.steps.length > 0);
+  store.fromKernel.isOpen.explanation.value = true;
+  await connected(store);
+  await until(() => panelsOf(store).explanation.answer.value.steps.length > 0);
   return store;
 }
 
@@ -641,7 +662,8 @@ async function channels(said: Kernel = ({ space }) => codesOrValues(space)): Pro
   const spec = { source: "wide.onnx", tensors: [weight] };
   const kernel = kernelFor(spec.tensors, { channels: said });
   const store = await open(spec, { selected: "features.1.conv.weight", kernel });
-  store.channels.isOpen.value = true;
+  store.fromKernel.isOpen.channels.value = true;
+  await connected(store);
   return store;
 }
 

@@ -1,9 +1,12 @@
 // The widget as anywidget loads it: one store per model, one mount per view.
 import { effect } from "@preact/signals";
 import { render as draw } from "preact";
+import * as core from "./core";
 import { type HostModel, Link } from "./link";
+import type { KernelModule } from "./model/from-kernel";
 import { Store } from "./model/store";
 import { Panels } from "./panels";
+import { isAlone } from "./parts/keys";
 import { type Theme, watchTheme } from "./parts/theme";
 
 interface Initialized {
@@ -57,21 +60,34 @@ function suppressShortcuts(element: Element): void {
   element.setAttribute("data-lm-suppress-shortcuts", "true");
 }
 
-/** Keys typed into the widget are not the notebook's shortcuts; combinations such as Ctrl+S are. */
+/** Keys typed into the widget are not the notebook's shortcuts, but combinations and Escape are. */
 function keepToItself(event: KeyboardEvent): void {
-  if (!event.ctrlKey && !event.metaKey && !event.altKey && event.key !== "Escape")
-    event.stopPropagation();
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key !== "/" || !(event.currentTarget instanceof HTMLElement)) return;
-  if (event.target instanceof HTMLInputElement && event.target.type !== "range") return;
-  event.currentTarget.querySelector<HTMLInputElement>('input[type="search"]')?.focus();
+  const { key, target, currentTarget } = event;
+  if (!isAlone(event) || key === "Escape") return;
+  event.stopPropagation();
+  if (key !== "/" || !(currentTarget instanceof HTMLElement)) return;
+  if (target instanceof HTMLInputElement && target.type !== "range") return;
+  currentTarget.querySelector<HTMLInputElement>('input[type="search"]')?.focus();
   event.preventDefault();
+}
+
+/** Make a module of the text that the kernel has sent, as anywidget makes this one. */
+async function load(text: string): Promise<KernelModule> {
+  const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+  try {
+    const { build, start } = await import(url);
+    return { build, connect: (store, link) => start(core).connect(store, link) };
+  } catch (error) {
+    throw new Error(`the page around does not let it run (${(error as Error).message})`);
+  } finally {
+    URL.revokeObjectURL(url);
+  }
 }
 
 export default () => {
   let store: Store | undefined;
   const open = (model: HostModel) => {
-    store ??= new Store(new Link(model));
+    store ??= new Store(new Link(model), load);
     if (store.presence.peek() !== "online") void store.greet();
     return store;
   };

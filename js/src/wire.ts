@@ -6,7 +6,7 @@ export const MAX_REQUEST_BYTES = 65536;
 
 export const FINER_CELLS = 51200;
 
-export type Op = "hello" | "scan" | "count_range" | "find" | "explain" | "channels" | "lint" | "match" | "compare" | "what_if" | "cancel";
+export type Op = "hello" | "scan" | "count_range" | "find" | "explain" | "channels" | "lint" | "match" | "compare" | "what_if" | "panels" | "cancel";
 
 export type ElementType = "u2" | "u4" | "f8";
 
@@ -321,6 +321,13 @@ export interface WhatIfRequest {
   what_if: WhatIf;
 }
 
+/** Send the panels that only show what a kernel says. */
+export interface PanelsRequest {
+  id: number;
+  protocol: number;
+  op: "panels";
+}
+
 /** Forget what is half done. */
 export interface CancelRequest {
   id: number;
@@ -553,6 +560,13 @@ export interface WhatIfReply {
   op: "what_if";
   elements_done: number;
   effect: EffectEntry | null;
+}
+
+/** The payload is a JavaScript module in UTF-8: `static/kernel-panels.js`. */
+export interface PanelsReply {
+  id: number;
+  protocol: number;
+  op: "panels";
 }
 
 /** Nothing is half done any more. */

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { channelsSaid } from "../gallery/channels";
+import { connected, panelsOf } from "../gallery/connected";
 import { affineScheme, channelsSketch, type TensorSpec } from "../gallery/make";
 import { until } from "../gallery/until";
 import type { Store } from "../src/model/store";
@@ -46,7 +47,8 @@ async function openPanel(): Promise<void> {
   const details = find<HTMLDetailsElement>(".qw-channels");
   details.open = true;
   details.dispatchEvent(new Event("toggle"));
-  await until(() => store.channels.answer.value.channels !== null);
+  await connected(store);
+  await until(() => panelsOf(store).channels.answer.value.channels !== null);
   await drawn();
 }
 
@@ -54,7 +56,7 @@ async function choose(label: string, value: string): Promise<void> {
   const select = find<HTMLSelectElement>(`select[aria-label="${label}"]`);
   select.value = value;
   select.dispatchEvent(new Event("change", { bubbles: true }));
-  await until(() => store.channels.answer.value.channels !== null);
+  await until(() => panelsOf(store).channels.answer.value.channels !== null);
   await drawn();
 }
 

@@ -1,6 +1,7 @@
 import { type Signal, signal } from "@preact/signals";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { channelsSaid } from "../gallery/channels";
+import { connected, panelsOf } from "../gallery/connected";
 import { affineScheme, channelsSketch, Payload } from "../gallery/make";
 import type { Link, Presence } from "../src/link";
 import { linearScale } from "../src/marks/scale";
@@ -291,29 +292,29 @@ describe.each(FLAVOURS)("asking for channels in %s", (flavour) => {
     let times = 0;
     const { store, asked } = await opening(() => (++times < 3 ? partly : finished));
     expect(asked()).toEqual([]);
-    store.channels.isOpen.value = true;
+    store.fromKernel.isOpen.channels.value = true;
     await wait();
     expect(asked().map(({ tensor, axis, space }) => [tensor, axis, space])).toEqual(
       Array(3).fill([0, 0, "codes"]),
     );
-    expect([...(store.channels.answer.value.channels?.maximum ?? [])]).toEqual([2, 3]);
+    expect([...(panelsOf(store).channels.answer.value.channels?.maximum ?? [])]).toEqual([2, 3]);
     await wait();
     expect(asked()).toHaveLength(3);
   });
 
   it("asks anew for another axis, space or tensor, and for what shares a scale first", async () => {
     const { store, asked } = await opening(() => finished);
-    store.channels.isOpen.value = true;
+    store.fromKernel.isOpen.channels.value = true;
     await wait();
-    store.channels.number.value = 1;
+    panelsOf(store).channels.number.value = 1;
     store.show("values");
     await wait();
-    expect(store.channels.row.value).toBe(1);
-    store.channels.lookAlong(1);
+    expect(panelsOf(store).channels.row.value).toBe(1);
+    panelsOf(store).channels.lookAlong(1);
     await wait();
-    expect(store.channels.row.value).toBe(-1);
+    expect(panelsOf(store).channels.row.value).toBe(-1);
     store.select(1);
-    expect(store.channels.answer.value.channels).toBeNull();
+    expect(panelsOf(store).channels.answer.value.channels).toBeNull();
     await wait();
     expect(asked().map(({ tensor, axis, space }) => [tensor, axis, space])).toEqual([
       [0, 0, "codes"],
@@ -326,7 +327,7 @@ describe.each(FLAVOURS)("asking for channels in %s", (flavour) => {
   it("drops an answer that comes late, and goes on with what is wanted then", async () => {
     let silent = true;
     const { host, store, asked } = await opening(() => (silent ? undefined : finished));
-    store.channels.isOpen.value = true;
+    store.fromKernel.isOpen.channels.value = true;
     await wait();
     store.select(1);
     await wait();
@@ -336,7 +337,7 @@ describe.each(FLAVOURS)("asking for channels in %s", (flavour) => {
     host.deliver({ id, protocol, ...channelsSaid([[9]]).reply }, channelsSaid([[9]]).payload);
     await wait();
     expect(asked().map(({ tensor }) => tensor)).toEqual([0, 1]);
-    expect([...(store.channels.answer.value.channels?.maximum ?? [])]).toEqual([2, 3]);
+    expect([...(panelsOf(store).channels.answer.value.channels?.maximum ?? [])]).toEqual([2, 3]);
   });
 
   it("goes on with what was half done when that is wanted again", async () => {
@@ -346,56 +347,59 @@ describe.each(FLAVOURS)("asking for channels in %s", (flavour) => {
       host.deliver({ id, protocol, ...reply }, payload);
       return wait();
     };
-    store.channels.isOpen.value = true;
+    store.fromKernel.isOpen.channels.value = true;
     await wait();
     await answer(partly);
-    expect(store.channels.answer.value.elements).toBe(3);
-    store.channels.lookAlong(1);
+    expect(panelsOf(store).channels.answer.value.elements).toBe(3);
+    panelsOf(store).channels.lookAlong(1);
     await answer(partly);
-    store.channels.lookAlong(0);
+    panelsOf(store).channels.lookAlong(0);
     await answer(finished);
     expect(asked().map(({ axis }) => axis)).toEqual([0, 0, 1, 0]);
-    expect(store.channels.answer.value).toMatchObject({ elements: 3, channels: null });
+    expect(panelsOf(store).channels.answer.value).toMatchObject({ elements: 3, channels: null });
     await answer(finished);
-    expect(store.channels.answer.value.channels).not.toBeNull();
+    expect(panelsOf(store).channels.answer.value.channels).not.toBeNull();
   });
 
   it("says why there are none, and asks again for something else", async () => {
     const { store, asked } = await opening(({ axis }) =>
       axis === 0 ? { reply: { op: "error", code: "failed", message: "too many" } } : finished,
     );
-    store.channels.isOpen.value = true;
+    store.fromKernel.isOpen.channels.value = true;
     await wait();
-    expect(store.channels.answer.value).toMatchObject({ trouble: "too many", channels: null });
+    expect(panelsOf(store).channels.answer.value).toMatchObject({
+      trouble: "too many",
+      channels: null,
+    });
     // It may have been busy while it found that out.
     const presence = store.presence as Signal<Presence>;
     presence.value = "busy";
     presence.value = "online";
     await wait();
     expect(asked()).toHaveLength(1);
-    store.channels.lookAlong(1);
+    panelsOf(store).channels.lookAlong(1);
     await wait();
-    expect(store.channels.answer.value).toMatchObject({ trouble: "" });
-    expect(store.channels.answer.value.channels).not.toBeNull();
+    expect(panelsOf(store).channels.answer.value).toMatchObject({ trouble: "" });
+    expect(panelsOf(store).channels.answer.value.channels).not.toBeNull();
   });
 
   it("asks nothing without a kernel or a sketch", async () => {
     const { store, host } = await opened(flavour, { selected: "conv.weight", stored: true });
-    store.channels.isOpen.value = true;
+    store.fromKernel.isOpen.channels.value = true;
     await wait();
     expect(host.requests("channels")).toEqual([]);
     const unread = await opening(() => finished, "");
-    unread.store.channels.isOpen.value = true;
+    unread.store.fromKernel.isOpen.channels.value = true;
     await wait();
     expect(unread.asked()).toEqual([]);
   });
 
   it("forgets the channels of another model", async () => {
     const { store, asked } = await opening(() => finished);
-    store.channels.isOpen.value = true;
+    store.fromKernel.isOpen.channels.value = true;
     await wait();
-    store.channels.forget();
-    expect(store.channels.answer.value.channels).toBeNull();
+    panelsOf(store).channels.forget();
+    expect(panelsOf(store).channels.answer.value.channels).toBeNull();
     expect(asked()).toHaveLength(1);
   });
 });
@@ -472,10 +476,12 @@ describe("the channel that Python and the page share", () => {
   ])("of %s is %j", async (selected, told, axis) => {
     const kernel = kernelFor(spec.tensors);
     const { host, store } = await opened("jupyter", { spec, stored: true, kernel });
+    await store.greet();
+    await connected(store);
     await host.assign({ selected, channel: told });
-    await vi.waitFor(() => expect(store.channels.told).toEqual(told));
-    expect(store.channels.isOpen.value).toBe(true);
-    expect(store.channels.axis.value).toBe(axis);
+    await vi.waitFor(() => expect(panelsOf(store).channels.told).toEqual(told));
+    expect(store.fromKernel.isOpen.channels.value).toBe(true);
+    expect(panelsOf(store).channels.axis.value).toBe(axis);
     await new Promise((resolve) => setTimeout(resolve, 300));
     expect(host.saved.filter((one) => "channel" in one)).toEqual([]);
     store.select(store.selected.value === 0 ? 1 : 0);
@@ -494,15 +500,16 @@ describe("the channel that Python and the page share", () => {
       kernel,
     });
     await store.greet();
+    await connected(store);
     await host.assign({ channel: [0, 5] });
-    await vi.waitFor(() => expect(store.channels.row.value).toBe(1));
-    expect(store.channels.told).toEqual([0, 5]);
-    store.channels.number.value = 0;
+    await vi.waitFor(() => expect(panelsOf(store).channels.row.value).toBe(1));
+    expect(panelsOf(store).channels.told).toEqual([0, 5]);
+    panelsOf(store).channels.number.value = 0;
     await vi.waitFor(() => expect(host.saved).toContainEqual({ channel: [0, 0] }), {
       timeout: 2000,
     });
     await host.assign({ channel: "nonsense" });
-    await vi.waitFor(() => expect(store.channels.told).toBeNull());
+    await vi.waitFor(() => expect(panelsOf(store).channels.told).toBeNull());
     store.dispose();
   });
 });
@@ -517,18 +524,21 @@ describe("the axes to choose from", () => {
         CODES,
       ],
     };
-    const { store } = await opened("jupyter", { spec, stored: true });
+    const kernel = kernelFor(spec.tensors);
+    const { store } = await opened("jupyter", { spec, stored: true, kernel });
+    await store.greet();
+    await connected(store);
     const choice = (tensor: number) => {
       store.select(tensor);
-      return [store.channels.axes.value, store.channels.axis.value];
+      return [panelsOf(store).channels.axes.value, panelsOf(store).channels.axis.value];
     };
     expect(choice(0)).toEqual([[null, 0, 1], null]);
     expect(choice(1)).toEqual([[null, 0, 1], null]);
     expect(choice(2)).toEqual([[0, 1], 0]);
     store.select(0);
-    store.channels.lookAlong(1);
-    expect(store.channels.axis.value).toBe(1);
-    store.channels.lookAlong(null);
-    expect(store.channels.axis.value).toBeNull();
+    panelsOf(store).channels.lookAlong(1);
+    expect(panelsOf(store).channels.axis.value).toBe(1);
+    panelsOf(store).channels.lookAlong(null);
+    expect(panelsOf(store).channels.axis.value).toBeNull();
   });
 });

@@ -10,8 +10,8 @@ import {
   countsOf,
   type LookedAt,
   onBins,
-  worstOf,
 } from "../src/model/comparing";
+import { worstOf } from "../src/model/worst";
 import { matched } from "./hosts";
 
 type Answer = { reply: object; payload?: Uint8Array };

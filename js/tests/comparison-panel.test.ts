@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import { comparedSaid } from "../gallery/comparison";
+import { connected } from "../gallery/connected";
 import type { Store } from "../src/model/store";
 import { kernelFor, matched } from "./hosts";
 import { button, drawn, find, show } from "./mounted";
@@ -32,6 +33,7 @@ async function open(selected: string, options: Parameters<typeof kernelFor>[1] =
   ({ store } = await opened("jupyter", { spec, kernel, stored: true, selected }));
   element = show(store);
   await store.greet();
+  await connected(store);
   await drawn();
 }
 

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { connected, panelsOf } from "../gallery/connected";
 import { indexFrom } from "../src/model/explanation";
 import type { Store } from "../src/model/store";
 import { type FakeHost, type Kernel, kernelFor } from "./hosts";
@@ -26,12 +27,13 @@ async function started(
   const answers = kernelFor(MODEL.tensors, { explain, ...kernel });
   const made = await opened("jupyter", { selected: tensor, stored: true, kernel: answers });
   await made.store.greet();
+  await connected(made.store);
   store = made.store;
   return made;
 }
 
 const asked = (host: FakeHost) => host.requests("explain").map(({ index }) => index);
-const shown = (one: Store) => one.explanation.answer.value.steps[0]?.words;
+const shown = (one: Store) => panelsOf(one).explanation.answer.value.steps[0]?.words;
 
 describe("an index that is typed", () => {
   it.each([
@@ -63,17 +65,17 @@ describe("one value", () => {
     const { host, store } = await started();
     await new Promise((resolve) => setTimeout(resolve, 100));
     expect(asked(host)).toEqual([]);
-    store.explanation.isOpen.value = true;
+    store.fromKernel.isOpen.explanation.value = true;
     await vi.waitFor(() => expect(shown(store)).toBe("at byte 0+0"));
     store.select(1);
-    expect(store.explanation.answer.value.steps).toEqual([]);
+    expect(panelsOf(store).explanation.answer.value.steps).toEqual([]);
     await vi.waitFor(() => expect(shown(store)).toBe("at byte 0"));
     expect(host.requests("explain").map(({ tensor }) => tensor)).toEqual([0, 1]);
   });
 
   it("is stepped along the last dimension, not beyond its ends", async () => {
     const { store } = await started();
-    const { explanation } = store;
+    const { explanation } = panelsOf(store);
     expect(explanation.choose("1, 1")).toBe(true);
     explanation.step(1);
     expect(explanation.index.value).toEqual([1, 2]);
@@ -93,7 +95,7 @@ describe("one value", () => {
         reply: { op: "explain", complete: ++times > 2, steps: steps([times]) },
       }),
     });
-    store.explanation.isOpen.value = true;
+    store.fromKernel.isOpen.explanation.value = true;
     await vi.waitFor(() => expect(shown(store)).toBe("at byte 3"), { timeout: 3000 });
     await new Promise((resolve) => setTimeout(resolve, 400));
     expect(asked(host)).toHaveLength(3);
@@ -111,10 +113,10 @@ describe("one value", () => {
         },
       }),
     });
-    await store.explanation.findIn({ low: -1, high: 2.5 });
-    expect(store.explanation.isOpen.value).toBe(true);
-    expect(store.explanation.index.value).toEqual([1, 2]);
-    expect(store.explanation.search.value).toBe("");
+    await panelsOf(store).explanation.findIn({ low: -1, high: 2.5 });
+    expect(store.fromKernel.isOpen.explanation.value).toBe(true);
+    expect(panelsOf(store).explanation.index.value).toEqual([1, 2]);
+    expect(panelsOf(store).explanation.search.value).toBe("");
     expect(host.requests("find").map(({ space, low, high }) => [space, low, high])).toEqual(
       Array(3).fill(["codes", -1, 2.5]),
     );
@@ -122,24 +124,24 @@ describe("one value", () => {
 
   it("says so when there is none in the range, and when the kernel refuses", async () => {
     const { store } = await started();
-    await store.explanation.findIn({ low: 7, high: 8 });
-    expect(store.explanation.search.value).toBe("No element lies in the range.");
-    store.explanation.step(1);
-    expect(store.explanation.search.value).toBe("");
+    await panelsOf(store).explanation.findIn({ low: 7, high: 8 });
+    expect(panelsOf(store).explanation.search.value).toBe("No element lies in the range.");
+    panelsOf(store).explanation.step(1);
+    expect(panelsOf(store).explanation.search.value).toBe("");
     const refused = { op: "error", code: "failed", message: "the disk is gone" };
     const { store: other } = await started({ find: () => ({ reply: refused }) });
-    await other.explanation.findIn({ low: 7, high: 8 });
-    expect(other.explanation.search.value).toBe("the disk is gone");
+    await panelsOf(other).explanation.findIn({ low: 7, high: 8 });
+    expect(panelsOf(other).explanation.search.value).toBe("the disk is gone");
   });
 
   it("drops a search of which the tensor is selected no more", async () => {
     const { store } = await started({
       find: () => ({ reply: { op: "find", complete: true, index: [1, 2], elements_done: 4 } }),
     });
-    const search = store.explanation.findIn({ low: 0, high: 1 });
+    const search = panelsOf(store).explanation.findIn({ low: 0, high: 1 });
     store.select(1);
     await search;
-    expect(store.explanation.index.value).toEqual([0]);
+    expect(panelsOf(store).explanation.index.value).toEqual([0]);
   });
 });
 
@@ -157,9 +159,9 @@ describe("the panel of one value", () => {
     );
   const openPanel = async (kernel = {}, tensor?: string) => {
     const { host, store } = await started(kernel, tensor);
-    store.explanation.isOpen.value = true;
+    store.fromKernel.isOpen.explanation.value = true;
     show(store);
-    await vi.waitFor(() => expect(store.explanation.answer.value.key).not.toBe(""));
+    await vi.waitFor(() => expect(panelsOf(store).explanation.answer.value.key).not.toBe(""));
     await drawn();
     return { host, store };
   };
@@ -177,7 +179,7 @@ describe("the panel of one value", () => {
     const field = await type("1, 2");
     await vi.waitFor(() => expect(lines()[0]?.[2]).toBe("at byte 1+2"));
     expect((await type("1, 9")).getAttribute("aria-invalid")).toBe("true");
-    expect(store.explanation.index.value).toEqual([1, 2]);
+    expect(panelsOf(store).explanation.index.value).toEqual([1, 2]);
     field.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true }));
     await drawn();
     expect([field.value, field.getAttribute("aria-invalid")]).toEqual(["1, 2", "false"]);
@@ -196,7 +198,7 @@ describe("the panel of one value", () => {
     buttons()[1]?.click();
     buttons()[1]?.click();
     await drawn();
-    expect(store.explanation.index.value).toEqual([0, 2]);
+    expect(panelsOf(store).explanation.index.value).toEqual([0, 2]);
     expect(buttons().map(({ disabled }) => disabled)).toEqual([false, true]);
   });
 
@@ -204,7 +206,7 @@ describe("the panel of one value", () => {
     const { host, store } = await openPanel({
       find: () => ({ reply: { op: "find", complete: true, index: [0, 2], elements_done: 4 } }),
     });
-    store.explanation.isOpen.value = false;
+    store.fromKernel.isOpen.explanation.value = false;
     store.range.chosen.value = { low: -1, high: 1 };
     await drawn();
     button("explain one of these").click();

@@ -251,6 +251,7 @@ export function kernelFor(tensors: readonly TensorSpec[], options: KernelOptions
       (() => ({
         reply: { op: "error", code: "failed", message: "this kernel quantizes nothing" },
       })),
+    panels: () => ({ reply: { op: "panels" } }),
     cancel: () => ({ reply: { op: "cancel" } }),
   };
   return (request) => answers[request.op](request);

@@ -1,5 +1,6 @@
 // A store on a small model in one of the hosts, unpacked and ready to be asked.
 
+import { load } from "../gallery/connected";
 import {
   affineScheme,
   codesSketch,
@@ -60,7 +61,7 @@ export async function opened(
   { spec = MODEL, selected = null, stored = false, kernel }: Setting = {},
 ): Promise<{ host: FakeHost; store: Store }> {
   const host = new FakeHost(flavour, await traitsOf(spec, { selected, stored }), kernel);
-  const store = new Store(new Link(host.model));
+  const store = new Store(new Link(host.model), load);
   await until(() => store.loaded.value);
   return { host, store };
 }

@@ -133,6 +133,8 @@ class Session:
         The model to compare with; None for none.
     match
         Names of its tensors by name of a tensor, where they are known; see `match_tensors`.
+    panels
+        The JavaScript module that a page may ask for; empty for none.
     """
 
     def __init__(  # noqa: PLR0913 -- each has a default
@@ -146,6 +148,7 @@ class Session:
         kept: Kept | None = None,
         reference: TensorIndex | None = None,
         match: Mapping[str, str | None] | None = None,
+        panels: bytes = b"",
     ) -> None:
         self.index = index
         self._tensors = tuple(index.tensors.values())
@@ -164,6 +167,7 @@ class Session:
         self._more_findings = 0
         self._what_ifs: OrderedDict[tuple[int, wire.WhatIf], _WhatIfInWork] = OrderedDict()
         self._reference, self._match = reference, match
+        self._panels = panels
         self._matching: Jobs[Matching] = Jobs(1)
         self._comparing: Jobs[Comparison] = Jobs(REMEMBERED_COMPARISONS)
         self._answers: Mapping[str, Callable[[Mapping[str, Any]], tuple[Any, bytes]]] = {
@@ -177,6 +181,7 @@ class Session:
             "match": self._answer_match,
             "compare": self._answer_compare,
             "what_if": self._answer_what_if,
+            "panels": self._answer_panels,
             "cancel": self._cancel,
         }
 
@@ -553,6 +558,12 @@ class Session:
             effect=None if job.effect is None else effect_entry(job.effect, payload),
         )
         return reply, payload.tobytes()
+
+    def _answer_panels(self, body: Mapping[str, Any]) -> tuple[wire.PanelsReply, bytes]:
+        if not self._panels:
+            message = "this session has no panels to send"
+            raise RequestError(message)
+        return wire.PanelsReply(id=body["id"], protocol=wire.PROTOCOL, op="panels"), self._panels
 
     def _cancel(self, body: Mapping[str, Any]) -> tuple[wire.CancelReply, bytes]:
         self._sketching.cancel()

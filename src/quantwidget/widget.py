@@ -89,6 +89,7 @@ class QuantWidget(anywidget.AnyWidget):
 
     _esm = static_file("widget.js")
     _css = static_file("widget.css")
+    _panels = static_file("kernel-panels.js").read_bytes()
 
     _manifest = _owned_by_python(traitlets.Bytes())
     _sketches = _owned_by_python(traitlets.Bytes())
@@ -120,6 +121,7 @@ class QuantWidget(anywidget.AnyWidget):
             kept=_kept(self._index, cache),
             reference=self._reference,
             match=match,
+            panels=self._panels,
         )
         selected = _first_weight(self._index)
         self._session.scan_for(EAGER_SECONDS, first=selected)

@@ -20,7 +20,18 @@ FINER_CELLS = 51_200
 """Equal cells of the grid ``linear``: 200 · 2⁸, so that the edges of 25, 50, 100, 200, … bins are edges of cells."""
 
 Op = Literal[
-    "hello", "scan", "count_range", "find", "explain", "channels", "lint", "match", "compare", "what_if", "cancel"
+    "hello",
+    "scan",
+    "count_range",
+    "find",
+    "explain",
+    "channels",
+    "lint",
+    "match",
+    "compare",
+    "what_if",
+    "panels",
+    "cancel",
 ]
 ElementType = Literal["u2", "u4", "f8"]
 Space = Literal["codes", "values"]
@@ -370,6 +381,15 @@ class WhatIfRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PanelsRequest:
+    """Send the panels that only show what a kernel says."""
+
+    id: int
+    protocol: int
+    op: Literal["panels"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class CancelRequest:
     """Forget what is half done."""
 
@@ -631,6 +651,15 @@ class WhatIfReply:
     op: Literal["what_if"]
     elements_done: int
     effect: EffectEntry | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanelsReply:
+    """The payload is a JavaScript module in UTF-8: ``static/kernel-panels.js``."""
+
+    id: int
+    protocol: int
+    op: Literal["panels"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,11 +3,12 @@ import { computed, type ReadonlySignal, signal } from "@preact/signals";
 import type { Link } from "../link";
 import type { ChannelRows, ChannelsReply, SchemeEntry, Space, Span } from "../wire";
 import { integerEdges, linearEdges } from "./bins";
-import { type Comparison, lesser } from "./comparing";
+import type { Comparison } from "./comparing";
 import { debounced } from "./debounced";
 import type { Sketched } from "./histogram";
 import { readSpan } from "./sketch";
 import { sortedBy } from "./table";
+import { lesser } from "./worst";
 
 /**
  * One row for each channel or block, or for `folded` neighbouring ones; `axis` is null for blocks. A figure is NaN
@@ -76,7 +77,6 @@ const SPREAD_BINS = 32;
 const MOST_ROOM = 0.25;
 
 export class ChannelChoice {
-  readonly isOpen = signal(false);
   readonly order = signal<Order>("number");
   /** The channel that is shown alone, or the block; -1 for none. */
   readonly number = signal(-1);
@@ -126,6 +126,7 @@ export class ChannelChoice {
     private readonly link: Link,
     private readonly of: ReadonlySignal<Shown>,
     private readonly compared: ReadonlySignal<Comparison | null>,
+    readonly isOpen = signal(false),
   ) {
     this.dispose = debounced(
       () => [this.key.value, this.link.presence.value],
@@ -137,6 +138,11 @@ export class ChannelChoice {
   lookAlong(axis: number | null): void {
     this.chosenAxis.value = axis;
     this.number.value = -1;
+  }
+
+  /** Whether there is a reference, so that channels may have an error. */
+  get isCompared(): boolean {
+    return this.compared.value !== null;
   }
 
   /** What Python is told: the axis, null for blocks, and the number of the channel. */

@@ -1,7 +1,9 @@
 // How far each tensor is from its counterpart in the reference: asked for while the kernel has nothing to sketch.
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import type { Link } from "../link";
+import { outlinePath } from "../marks/outline";
 import type { CompareReply, ComparisonEntry, MatchReply, PairEntry, Span } from "../wire";
+import type { Overlay } from "./from-kernel";
 import { readSpan } from "./sketch";
 
 /** A comparison with its arrays read out of the payload. */
@@ -46,13 +48,10 @@ const NOTHING: Known = {};
 const ASK_AGAIN_MS = 300;
 /** Of more comparisons only the figures are kept: each has thousands of counts. */
 const MOST_KEPT = 256;
-/** More channels than that are folded. */
-const MOST_BARS = 256;
 /** Stands for the match, which comes before any tensor. */
 const MATCH = -1;
 
 export class Comparing {
-  readonly isOpen = signal(true);
   /** Whether the histogram shows the reference too. */
   readonly isOverlaid = signal(true);
   /** What stands for what; null until it is known. */
@@ -206,33 +205,19 @@ export function countsOf(
   return { edges, counts };
 }
 
-/** Channels side by side, the worst of `folded` neighbours each; `top` is as high as a finite one reaches. */
-export interface ChannelBars {
-  folded: number;
-  bars: Float64Array;
-  /** Which of them is the worst. */
-  worst: number;
-  top: number;
-}
-
-/** Fold channels until they fit into a picture; what is NaN is no worse than others. */
-export function worstOf(channels: Float64Array): ChannelBars {
-  const folded = Math.ceil(channels.length / MOST_BARS);
-  const bars = Float64Array.from({ length: Math.ceil(channels.length / folded) }, (_, bar) =>
-    channels.subarray(bar * folded, (bar + 1) * folded).reduce(lesser),
-  );
-  const worst = Math.max(bars.indexOf(bars.reduce(lesser)), 0);
-  return { folded, bars, worst, top: Math.max(1, ...channels.filter(Number.isFinite)) };
-}
-
-/** The worse of two; what is NaN is no worse than others. */
-export function lesser(one: number, other: number): number {
-  return one <= other || Number.isNaN(other) ? one : other;
-}
-
 /** A distribution as it would stand on bins as wide as those of a histogram. */
 export function onBins({ edges, counts }: Counted, bins: ArrayLike<number>): Counted {
   const width = Math.abs((bins[1] ?? 1) - (bins[0] ?? 0));
   const share = (cell: number) => width / ((edges[cell + 1] as number) - (edges[cell] as number));
   return { edges, counts: counts.map((count, cell) => count * share(cell)) };
+}
+
+/** The reference's distribution, to be laid over a histogram of the values. */
+export function overlayOf(comparison: Comparison, bins: ArrayLike<number>): Overlay {
+  const { edges, counts } = onBins(countsOf(comparison, "reference"), bins);
+  return {
+    name: "reference",
+    tallest: Math.max(...counts),
+    path: (x, y, ends, baseline) => outlinePath(edges, counts, x, y, ends, baseline),
+  };
 }

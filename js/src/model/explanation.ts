@@ -1,5 +1,5 @@
 // One element of the selected tensor, step by step from its bytes to its value: the kernel follows it.
-import { computed, type ReadonlySignal, signal } from "@preact/signals";
+import { computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import type { Link } from "../link";
 import type { ExplainReply, FindReply, Space, StepEntry } from "../wire";
 import { debounced } from "./debounced";
@@ -25,7 +25,6 @@ const ASK_AFTER_MS = 30;
 const ASK_AGAIN_MS = 300;
 
 export class ExplanationChoice {
-  readonly isOpen = signal(false);
   /** The first element, or the one that was chosen; null where there is none. */
   readonly index: ReadonlySignal<readonly number[] | null> = computed(() => {
     const { tensor, shape } = this.of.value;
@@ -54,6 +53,7 @@ export class ExplanationChoice {
   constructor(
     private readonly link: Link,
     private readonly of: ReadonlySignal<Shown>,
+    readonly isOpen: Signal<boolean>,
   ) {
     this.dispose = debounced(
       () => [this.key.value, link.presence.value === "online"],

@@ -2,11 +2,9 @@
 import { batch, computed, type ReadonlySignal, signal } from "@preact/signals";
 import { type Link, type Presence, RefusedError } from "../link";
 import { type Manifest, PROTOCOL, type SchemeEntry, type Space } from "../wire";
-import { ChannelChoice } from "./channels";
-import { Comparing } from "./comparing";
 import { debounced } from "./debounced";
-import { ExplanationChoice } from "./explanation";
 import { Findings } from "./findings";
+import { FromKernel, type Load } from "./from-kernel";
 import { type Histogram, histogram, type Sketched, statisticsIn } from "./histogram";
 import { RangeChoice } from "./range";
 import { Scan } from "./scan";
@@ -65,9 +63,7 @@ export class Store {
   readonly range: RangeChoice;
   readonly whatIf: WhatIfChoice;
   readonly findings: Findings;
-  readonly channels: ChannelChoice;
-  readonly explanation: ExplanationChoice;
-  readonly comparing: Comparing;
+  readonly fromKernel: FromKernel;
   readonly table: Table;
 
   readonly selected = signal(-1);
@@ -109,7 +105,10 @@ export class Store {
   private readonly stopSaving: () => void;
   private readonly shared: readonly Shared[];
 
-  constructor(private readonly link: Link) {
+  constructor(
+    private readonly link: Link,
+    load?: Load,
+  ) {
     this.presence = link.presence;
     this.scan = new Scan(link, this.manifest, this.selected);
     this.range = new RangeChoice(
@@ -139,42 +138,22 @@ export class Store {
         formats: this.manifest.value.number_formats,
       })),
     );
-    this.channels = new ChannelChoice(
+    this.fromKernel = new FromKernel(
+      this,
       link,
-      computed(() => ({
-        tensor: this.scan.original(this.selected.value),
-        space: this.shownSpace.value,
-        shape: this.manifest.value.tensors.shape[this.selected.value] ?? [],
-        sketch: this.sketch.value,
-        scheme: this.schemeOf(this.selected.value),
-      })),
-      computed(() => this.comparing.shown.value.comparison ?? null),
+      load,
+      () => this.sketch.value !== null || this.scan.progress.value.tensorsLeft === 0,
     );
-    this.explanation = new ExplanationChoice(
-      link,
-      computed(() => ({
-        tensor: this.sketch.value ? this.scan.original(this.selected.value) : -1,
-        shape: this.manifest.value.tensors.shape[this.selected.value] ?? [],
-        space: this.shownSpace.value,
-      })),
-    );
-    this.comparing = new Comparing(
-      link,
-      computed(() => ({
-        reference: this.manifest.value.reference,
-        tensor: this.scan.original(this.selected.value),
-        isRead: this.isRead.value,
-      })),
-    );
+    const { panels } = this.fromKernel;
     this.table = new Table(
       {
         manifest: this.manifest,
         query: this.query,
         sketchOf: (tensor) => this.scan.sketchOf(tensor),
         schemeOf: (tensor) => this.schemeOf(tensor),
-        comparedOf: (tensor) => this.comparing.knownOf(this.scan.original(tensor)).figures,
+        comparedOf: (tensor) => panels.value?.figuresOf(this.scan.original(tensor)),
       },
-      computed(() => this.scan.version.value + this.comparing.version.value),
+      computed(() => this.scan.version.value + (panels.value?.version.value ?? 0)),
     );
     link.watch("theme", () => this.readLook());
     link.watch("height", () => this.readLook());
@@ -186,12 +165,6 @@ export class Store {
         "range",
         () => this.range.told,
         (told) => this.range.adopt(told),
-      ),
-      new Shared(
-        link,
-        "channel",
-        () => this.channels.told,
-        (told) => this.channels.adopt(told),
       ),
       new Shared(
         link,
@@ -233,8 +206,7 @@ export class Store {
       this.selected.value = tensor;
       this.range.forget();
       this.whatIf.forget();
-      this.channels.forget();
-      this.explanation.forget();
+      this.fromKernel.panels.peek()?.forgetTensor();
       this.reveal(tensor);
     });
     void this.scan.pull();
@@ -261,9 +233,7 @@ export class Store {
     this.range.dispose();
     this.findings.dispose();
     this.whatIf.dispose();
-    this.channels.dispose();
-    this.explanation.dispose();
-    this.comparing.dispose();
+    this.fromKernel.dispose();
     this.table.dispose();
     this.link.dispose();
   }
@@ -297,9 +267,7 @@ export class Store {
         this.range.forget();
         this.whatIf.forget();
         this.findings.forget();
-        this.channels.forget();
-        this.explanation.forget();
-        this.comparing.forget();
+        this.fromKernel.panels.peek()?.forgetModel();
         this.table.startOver(manifest.reference !== "");
         this.exchanged = undefined;
         this.selected.value = -1;

@@ -3,10 +3,17 @@
 // biome-ignore-all lint/a11y/useFocusableInteractive: the grid holds the focus and names the active row
 // biome-ignore-all lint/a11y/useKeyWithClickEvents: the grid handles keys
 import { useMemo, useRef, useState } from "preact/hooks";
-import { type Channels, figure, labelOf, type Order, spreadOf } from "../model/channels";
+import {
+  type ChannelChoice,
+  type Channels,
+  figure,
+  labelOf,
+  type Order,
+  spreadOf,
+} from "../model/channels";
 import { count, decibels, measure, percent } from "../model/format";
 import type { Store } from "../model/store";
-import { Fold } from "../parts/fold";
+import { rowAfter } from "../parts/keys";
 import { Pairs } from "../parts/pairs";
 import { revealRow, VirtualList } from "../parts/virtual-list";
 import { Alone, axisOf, Bars, STRIP_HEIGHT, Strip } from "./strip";
@@ -22,20 +29,18 @@ const ORDERS: Record<Order, string> = {
 };
 
 interface Props {
-  store: Store;
+  choice: ChannelChoice;
   channels: Channels;
 }
 
-export function ChannelsPanel({ store }: { store: Store }) {
-  const { isOpen, answer, order } = store.channels;
+export function ChannelsPanel({ store, choice }: { store: Store; choice: ChannelChoice }) {
+  const { answer, order } = choice;
   const tensor = store.selected.value;
   const { shape, parameters } = store.manifest.value.tensors;
-  if (!shape[tensor]?.length || !parameters[tensor] || store.scan.troubleOf(tensor) !== "")
-    return null;
   const { channels, elements, trouble } = answer.value;
   const isOffline = store.presence.value === "offline";
   const content = () => {
-    if (channels !== null) return <Strips key={order.value} store={store} channels={channels} />;
+    if (channels !== null) return <Strips key={order.value} choice={choice} channels={channels} />;
     if (trouble !== "" || isOffline)
       return (
         <p class="qw-empty">
@@ -49,21 +54,21 @@ export function ChannelsPanel({ store }: { store: Store }) {
     );
   };
   return (
-    <Fold isOpen={isOpen} name="Channels" class="qw-statistics qw-channels">
-      <Controls store={store} lengths={shape[tensor]} />
+    <>
+      <Controls choice={choice} lengths={shape[tensor] ?? []} />
       {content()}
-    </Fold>
+    </>
   );
 }
 
-function Controls({ store, lengths }: { store: Store; lengths: readonly number[] }) {
-  const { axes, axis: shown, order } = store.channels;
+function Controls({ choice, lengths }: { choice: ChannelChoice; lengths: readonly number[] }) {
+  const { axes, axis: shown, order } = choice;
   return (
     <div class="qw-controls">
       <select
         aria-label="Channels along"
         value={String(shown.value)}
-        onChange={(event) => store.channels.lookAlong(JSON.parse(event.currentTarget.value))}
+        onChange={(event) => choice.lookAlong(JSON.parse(event.currentTarget.value))}
       >
         {axes.value.map((axis) => (
           <option key={axis} value={String(axis)}>
@@ -80,7 +85,7 @@ function Controls({ store, lengths }: { store: Store; lengths: readonly number[]
       >
         {Object.entries(ORDERS).map(
           ([name, label]) =>
-            (name !== "sqnr_db" || store.manifest.value.reference !== "") && (
+            (name !== "sqnr_db" || choice.isCompared) && (
               <option key={name} value={name}>
                 by {label}
               </option>
@@ -91,8 +96,8 @@ function Controls({ store, lengths }: { store: Store; lengths: readonly number[]
   );
 }
 
-function Strips({ store, channels }: Props) {
-  const { order, inOrder, row: chosen, number } = store.channels;
+function Strips({ choice, channels }: Props) {
+  const { order, inOrder, row: chosen, number } = choice;
   const list = useRef<HTMLDivElement>(null);
   const [id] = useState(() => `qw-${Math.random().toString(36).slice(2)}`);
   const [active, setActive] = useState(-1);
@@ -105,17 +110,8 @@ function Strips({ store, channels }: Props) {
     number.value = row === chosen.value ? -1 : row * channels.folded;
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    const steps: Record<string, number> = {
-      ArrowDown: 1,
-      ArrowUp: -1,
-      PageDown: LINES - 1,
-      PageUp: 1 - LINES,
-      Home: -length,
-      End: length,
-    };
-    const step = steps[event.key];
-    if (step !== undefined) {
-      const next = Math.max(0, Math.min(active + step, length - 1));
+    const next = rowAfter(event.key, active, length, LINES - 1);
+    if (next !== undefined) {
       setActive(next);
       revealRow(list.current, next, STRIP_HEIGHT);
     } else if (event.key === "Enter") choose(active);

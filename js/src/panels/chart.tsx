@@ -2,9 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { barsPath } from "../marks/bars";
-import { outlinePath } from "../marks/outline";
 import { linearScale, logScale, type Scale } from "../marks/scale";
-import { countsOf, onBins } from "../model/comparing";
 import { compact, count, digitsBetween, estimate, measure, percent } from "../model/format";
 import type { Histogram } from "../model/histogram";
 import type { Range } from "../model/range";
@@ -61,9 +59,8 @@ export function Chart({ store, drawn }: { store: Store; drawn: Histogram }) {
   const tickDigits = Math.max(4, digitsBetween(low, high) - 2);
   let tallest = 0;
   for (const one of counts) tallest = Math.max(tallest, one);
-  const outline = useOutline(store, drawn);
-  if (outline !== null)
-    tallest = Math.max(tallest, Math.min(Math.max(...outline.counts), MOST_OVER * tallest));
+  const overlay = useOverlay(store, drawn);
+  if (overlay) tallest = Math.max(tallest, Math.min(overlay.tallest, MOST_OVER * tallest));
   const unit = store.inPercent.value ? 100 / Math.max(drawn.total, 1) : 1;
   const y = countScale(store.logarithmic.value, tallest * HEADROOM, unit, [baseline, MARGIN.top]);
   const range = store.range.shown.value;
@@ -138,12 +135,10 @@ export function Chart({ store, drawn }: { store: Store; drawn: Histogram }) {
             <path class="qw-bars-in-range" d={path} transform={`translate(${-span.start} 0)`} />
           </svg>
         )}
-        {outline && (
+        {overlay && (
           <g class="qw-reference">
             <path
-              d={outlinePath(
-                outline.edges,
-                outline.counts,
+              d={overlay.path(
                 x,
                 { ...y, at: (height) => Math.max(y.at(height), MARGIN.top) },
                 [x.at(low), x.at(high)],
@@ -151,7 +146,7 @@ export function Chart({ store, drawn }: { store: Store; drawn: Histogram }) {
               )}
             />
             <text x={right} y={MARGIN.top + 10} text-anchor="end">
-              reference
+              {overlay.name}
             </text>
           </g>
         )}
@@ -225,15 +220,12 @@ export function Chart({ store, drawn }: { store: Store; drawn: Histogram }) {
   );
 }
 
-/** The reference's distribution, where values are shown that it can be laid over. */
-function useOutline(store: Store, { edges }: Histogram) {
-  const { shown, isOverlaid } = store.comparing;
-  const isShown = isOverlaid.value && store.shownSpace.value === "values";
-  const compared = isShown && shown.value.comparison;
-  return useMemo(
-    () => (compared ? onBins(countsOf(compared, "reference"), edges) : null),
-    [compared, edges],
-  );
+/** Another distribution, where values are shown that it can be laid over. */
+function useOverlay(store: Store, { edges }: Histogram) {
+  const panels = store.fromKernel.panels.value;
+  const isShown = store.shownSpace.value === "values" && panels?.isOverlaid.value;
+  const over = isShown && panels?.overlay.value;
+  return useMemo(() => (over ? over(edges) : null), [over, edges]);
 }
 
 function Tip({

@@ -5,9 +5,10 @@ import { barsPath } from "../marks/bars";
 import { mapPaths } from "../marks/map";
 import { SHADES } from "../marks/strip";
 import { linearEdges } from "../model/bins";
-import { type Comparison, countsOf, worstOf } from "../model/comparing";
+import { type Comparing, type Comparison, countsOf } from "../model/comparing";
 import { count, decibels, measure } from "../model/format";
 import type { Store } from "../model/store";
+import { worstOf } from "../model/worst";
 import { Fold } from "../parts/fold";
 import { Pairs } from "../parts/pairs";
 import type { MatchReply, UnmatchedEntry } from "../wire";
@@ -15,25 +16,23 @@ import { across, Plot, upwards } from "./plot";
 
 const DIGITS = 5;
 
-export function ComparisonPanel({ store }: { store: Store }) {
-  const { isOpen, match } = store.comparing;
-  const { reference } = store.manifest.value;
-  if (reference === "") return null;
-  const name = (
-    <>
-      Compared with <bdi>{reference}</bdi>
-    </>
-  );
+interface Props {
+  store: Store;
+  comparing: Comparing;
+}
+
+export function ComparisonPanel({ store, comparing }: Props) {
+  const { match } = comparing;
   return (
-    <Fold isOpen={isOpen} name={name} class="qw-statistics qw-comparison">
-      <Counterpart store={store} />
+    <>
+      <Counterpart store={store} comparing={comparing} />
       {match.value && <Unmatched match={match.value} />}
-    </Fold>
+    </>
   );
 }
 
-function Counterpart({ store }: { store: Store }) {
-  const { comparing, manifest, selected } = store;
+function Counterpart({ store, comparing }: Props) {
+  const { manifest, selected } = store;
   const tensor = store.scan.original(selected.value);
   if (tensor < 0) return null;
   const pair = comparing.pair.value;

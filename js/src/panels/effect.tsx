@@ -6,13 +6,13 @@ import { curvePath } from "../marks/curve";
 import { linearScale, logScale } from "../marks/scale";
 import { sparklinePath } from "../marks/sparkline";
 import type { Effect, Estimate, Ratio } from "../model/codes";
-import { worstOf } from "../model/comparing";
 import { type Curve, magnitudeOf } from "../model/curve";
 import { approximate, bytes, count, estimate, measure, percent } from "../model/format";
 import { bytesOf } from "../model/parameters";
 import { limitsOf } from "../model/quantizer";
 import type { Range } from "../model/range";
 import type { Store } from "../model/store";
+import { worstOf } from "../model/worst";
 import { Pairs } from "../parts/pairs";
 import type { Extent } from "../wire";
 

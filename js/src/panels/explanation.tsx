@@ -1,11 +1,16 @@
 // One element of the selected tensor, from its bytes to its value and to the reference.
 import { useSignal } from "@preact/signals";
+import type { ExplanationChoice } from "../model/explanation";
 import { shape } from "../model/format";
 import type { Store } from "../model/store";
-import { Fold } from "../parts/fold";
 
-export function ExplanationPanel({ store }: { store: Store }) {
-  const { isOpen, index, answer, search } = store.explanation;
+interface Props {
+  store: Store;
+  explanation: ExplanationChoice;
+}
+
+export function ExplanationPanel({ store, explanation }: Props) {
+  const { index, answer, search } = explanation;
   if (index.value === null) return null;
   const { steps, trouble } = answer.value;
   const isOffline = steps.length === 0 && store.presence.value === "offline";
@@ -13,8 +18,8 @@ export function ExplanationPanel({ store }: { store: Store }) {
     ? "A value is explained in the running notebook."
     : search.value || trouble;
   return (
-    <Fold isOpen={isOpen} name="One value" class="qw-statistics">
-      <Place store={store} index={index.value} />
+    <>
+      <Place store={store} explanation={explanation} index={index.value} />
       {sentence && <p class="qw-quiet">{sentence}</p>}
       {steps.length > 0 && (
         <table class="qw-steps">
@@ -31,13 +36,12 @@ export function ExplanationPanel({ store }: { store: Store }) {
           </tbody>
         </table>
       )}
-    </Fold>
+    </>
   );
 }
 
 /** Where the element is: typed, or stepped to. */
-function Place({ store, index }: { store: Store; index: readonly number[] }) {
-  const { explanation } = store;
+function Place({ store, explanation, index }: Props & { index: readonly number[] }) {
   const draft = useSignal<string | null>(null);
   const isWrong = useSignal(false);
   const lengths = store.manifest.value.tensors.shape[store.selected.value] ?? [];

@@ -51,11 +51,10 @@ function ProgressPart({ store }: { store: Store }) {
       {presence === "busy" && <span class="qw-quiet">kernel busy</span>}
       <progress max={1} value={share} aria-label="Tensors read" />
       <span class="qw-quiet">{Math.floor(share * 100)} %</span>
-      {scan.running.value ? (
-        <Action name="stop" onClick={() => scan.stop()} />
-      ) : (
-        <Action name="resume" onClick={() => scan.resume()} />
-      )}
+      <Action
+        name={scan.running.value ? "stop" : "resume"}
+        onClick={() => (scan.running.value ? scan.stop() : scan.resume())}
+      />
     </span>
   );
 }

@@ -26,6 +26,7 @@ function Controls({ store }: { store: Store }) {
   const scheme = store.schemeOf(store.selected.value);
   const space = store.shownSpace.value;
   const hasCodes = sketched !== null && sketched.entry.codes !== null;
+  const panels = store.fromKernel.panels.value;
   const binned = sketched !== null && hasBinChoice(sketched, scheme, space);
   return (
     <div class="qw-controls">
@@ -68,13 +69,13 @@ function Controls({ store }: { store: Store }) {
           store.logarithmic.value = chosen === "log";
         }}
       />
-      {space === "values" && store.comparing.shown.value.comparison && (
+      {space === "values" && panels?.overlay.value && (
         <Choice<"shown" | "hidden">
           label="Reference over the histogram"
           options={[["shown", "Reference"]]}
-          chosen={store.comparing.isOverlaid.value ? "shown" : "hidden"}
+          chosen={panels.isOverlaid.value ? "shown" : "hidden"}
           onChoose={() => {
-            store.comparing.isOverlaid.value = !store.comparing.isOverlaid.value;
+            panels.isOverlaid.value = !panels.isOverlaid.value;
           }}
         />
       )}

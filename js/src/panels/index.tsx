@@ -2,13 +2,11 @@
 
 import { shape } from "../model/format";
 import type { Store } from "../model/store";
-import { ChannelsPanel } from "./channels";
-import { ComparisonPanel } from "./comparison";
-import { ExplanationPanel } from "./explanation";
 import { ExplorerPanel } from "./explorer";
 import { FindingsPanel, ModelFindings } from "./findings";
 import { HeaderPanel } from "./header";
 import { HistogramPanel } from "./histogram";
+import { ChannelsFold, ComparisonFold, ExplanationFold } from "./kernel-folds";
 import { StatisticsPanel } from "./statistics";
 import { TypeChip } from "./tree";
 import { WhatIfPanel } from "./what-if";
@@ -16,16 +14,12 @@ import { WhatIfPanel } from "./what-if";
 export function Panels({ store }: { store: Store }) {
   const { notes } = store.manifest.value;
   if (store.trouble.value !== "") return <p class="qw-trouble">{store.trouble.value}</p>;
+  const told = notes.map((note) => <p key={note}>{note}</p>);
   if (store.loaded.value && store.manifest.value.tensors.name.length === 0)
     return (
       <>
         <HeaderPanel store={store} />
-        <div class="qw-trouble">
-          {notes.map((note) => (
-            <p key={note}>{note}</p>
-          ))}
-          {notes.length === 0 && <p>The file holds no tensors.</p>}
-        </div>
+        <div class="qw-trouble">{told.length > 0 ? told : <p>The file holds no tensors.</p>}</div>
       </>
     );
   return (
@@ -36,9 +30,7 @@ export function Panels({ store }: { store: Store }) {
           <summary>
             {notes.length === 1 ? "1 note" : `${notes.length} notes`} about this file
           </summary>
-          {notes.map((note) => (
-            <p key={note}>{note}</p>
-          ))}
+          {told}
         </details>
       )}
       <ModelFindings store={store} />
@@ -48,10 +40,10 @@ export function Panels({ store }: { store: Store }) {
           <Title store={store} />
           <FindingsPanel store={store} />
           <HistogramPanel store={store} />
-          <ExplanationPanel store={store} />
-          <ComparisonPanel store={store} />
+          <ExplanationFold store={store} />
+          <ComparisonFold store={store} />
           <WhatIfPanel store={store} />
-          <ChannelsPanel store={store} />
+          <ChannelsFold store={store} />
           <StatisticsPanel store={store} />
         </article>
       </main>

@@ -8,6 +8,7 @@ export function RangeRow({ store }: { store: Store }) {
   const range = store.range.shown.value;
   const counted = store.range.count.value;
   const drawn = store.histogram.value;
+  const panels = store.fromKernel.panels.value;
   if (range === null || counted === null || drawn === null) return null;
   const set = (change: Partial<Range>) => {
     const next = { ...range, ...change };
@@ -53,8 +54,8 @@ export function RangeRow({ store }: { store: Store }) {
           reset
         </button>
       )}
-      {store.presence.value !== "offline" && counted.count > 0 && (
-        <button type="button" class="qw-link" onClick={() => void store.explanation.findIn(range)}>
+      {panels && store.presence.value !== "offline" && counted.count > 0 && (
+        <button type="button" class="qw-link" onClick={() => panels.explainOneIn(range)}>
           explain one of these
         </button>
       )}

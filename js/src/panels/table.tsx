@@ -7,7 +7,8 @@ import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { bytes, compact, count, decibels, measure, percent } from "../model/format";
 import type { Store } from "../model/store";
 import { type Column, type Filter, isCompared, type Row } from "../model/table";
-import { revealRow, VirtualList } from "../parts/virtual-list";
+import { isAlone, rowAfter } from "../parts/keys";
+import { pageOf, revealRow, VirtualList } from "../parts/virtual-list";
 import { Sparkline, TypeChip } from "./tree";
 
 const ROW_HEIGHT = 26;
@@ -125,22 +126,12 @@ export function TablePanel({ store, enter }: Props) {
   };
 
   const onKeyDown = (event: KeyboardEvent) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target !== grid.current) return;
-    const page = Math.max(1, Math.floor((list.current?.clientHeight ?? 0) / ROW_HEIGHT) - 1);
-    const moves: Record<string, number> = {
-      ArrowDown: active + 1,
-      ArrowUp: active - 1,
-      PageDown: active + page,
-      PageUp: active - page,
-      Home: 0,
-      End: shown.length - 1,
-      Enter: active,
-      " ": active,
-    };
-    const index = moves[event.key];
+    const { key, target } = event;
+    if (!isAlone(event) || target !== grid.current) return;
+    const next = rowAfter(key, active, shown.length, pageOf(list.current, ROW_HEIGHT));
+    const index = key === "Enter" || key === " " ? active : next;
     if (index === undefined) return;
     event.preventDefault();
-    event.stopPropagation();
     move(index);
   };
 
@@ -272,7 +263,7 @@ function TensorRow({ store, row, index, id }: RowProps) {
   const sorted = store.table.sorting.value.column;
   const trouble = store.scan.troubleOf(tensor);
   const isAwaited = figures === null && trouble === "" && store.presence.value !== "offline";
-  const isUncompared = store.comparing.isAwaited(store.scan.original(tensor));
+  const isUncompared = store.fromKernel.panels.value?.isAwaited(store.scan.original(tensor));
   const shown: Partial<Record<Column, string | number | null | undefined>> = { ...row, ...figures };
   const content = ([column, , , , , write]: Look) => {
     if (column === "name") return <Name name={name || "(unnamed)"} />;

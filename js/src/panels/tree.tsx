@@ -8,7 +8,8 @@ import { bytes, compact, count, shape } from "../model/format";
 import { sparklineCounts } from "../model/histogram";
 import type { Store } from "../model/store";
 import type { TreeNode } from "../model/tree";
-import { revealRow, VirtualList } from "../parts/virtual-list";
+import { isAlone, rowAfter } from "../parts/keys";
+import { pageOf, revealRow, VirtualList } from "../parts/virtual-list";
 
 const ROW_HEIGHT = 26;
 const SPARK_WIDTH = 56;
@@ -62,38 +63,24 @@ export function TreePanel({ store, enter }: Props) {
   };
 
   const onKeyDown = (event: KeyboardEvent) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const { key } = event;
     const row = rows[active];
-    const page = Math.max(1, Math.floor((list.current?.clientHeight ?? 0) / ROW_HEIGHT) - 1);
-    const moves: Record<string, () => void> = {
-      ArrowDown: () => focusRow(active + 1),
-      ArrowUp: () => focusRow(active - 1),
-      PageDown: () => focusRow(active + page),
-      PageUp: () => focusRow(active - page),
-      Home: () => focusRow(0),
-      End: () => focusRow(rows.length - 1),
-      ArrowRight: () => {
-        if (row === undefined || row.tensor >= 0) return;
-        if (store.expanded.value.has(row.key)) focusRow(active + 1);
-        else store.toggle(row.key, true);
-      },
-      ArrowLeft: () => {
-        if (row === undefined) return;
-        if (row.tensor < 0 && store.expanded.value.has(row.key)) store.toggle(row.key, false);
-        else if (row.parent !== null) focusRow(Math.max(0, rows.indexOf(row.parent)));
-      },
-      Enter: () => row && activate(row),
-      " ": () => row && activate(row),
-    };
-    const move = moves[event.key];
-    if (move !== undefined) {
-      event.preventDefault();
-      event.stopPropagation();
-      move();
-    } else if (event.key.length === 1 && event.key !== "/") {
-      event.stopPropagation();
-      typeAhead(event.key.toLowerCase());
+    if (row === undefined || !isAlone(event)) return;
+    const next = rowAfter(key, active, rows.length, pageOf(list.current, ROW_HEIGHT));
+    const isOpen = row.tensor < 0 && store.expanded.value.has(row.key);
+    if (next !== undefined) focusRow(next);
+    else if (key === "Enter" || key === " ") activate(row);
+    else if (key === "ArrowRight") {
+      if (isOpen) focusRow(active + 1);
+      else if (row.tensor < 0) store.toggle(row.key, true);
+    } else if (key === "ArrowLeft") {
+      if (isOpen) store.toggle(row.key, false);
+      else if (row.parent !== null) focusRow(Math.max(0, rows.indexOf(row.parent)));
+    } else {
+      if (key.length === 1 && key !== "/") typeAhead(key.toLowerCase());
+      return;
     }
+    event.preventDefault();
   };
 
   const typeAhead = (letter: string) => {

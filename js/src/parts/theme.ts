@@ -2,8 +2,6 @@
 
 export type Theme = "light" | "dark";
 
-const VSCODE_DARK = new Set(["vscode-dark", "vscode-high-contrast"]);
-
 const WATCHED = [
   "class",
   "style",
@@ -17,16 +15,15 @@ const WATCHED = [
 export function themeAround(element: Element): Theme {
   const { body, documentElement } = document;
   const vscode = body.dataset.vscodeThemeKind;
-  if (vscode !== undefined) return VSCODE_DARK.has(vscode) ? "dark" : "light";
+  if (vscode !== undefined) return /-(dark|contrast)$/.test(vscode) ? "dark" : "light";
   const jupyter = body.dataset.jpThemeLight;
   if (jupyter !== undefined) return jupyter === "false" ? "dark" : "light";
   if (documentElement.getAttribute("theme") === "dark") return "dark";
   const above = ancestors(element);
-  for (const ancestor of above) {
-    const stated = ancestor.getAttribute("data-theme");
-    if (ancestor.classList.contains("dark") || stated === "dark") return "dark";
-    if (ancestor.classList.contains("light") || stated === "light") return "light";
-  }
+  for (const ancestor of above)
+    for (const theme of ["dark", "light"] as const)
+      if (ancestor.classList.contains(theme) || ancestor.getAttribute("data-theme") === theme)
+        return theme;
   const parent = above[0];
   if (parent === undefined) return preferred();
   const scheme = getComputedStyle(parent).colorScheme;

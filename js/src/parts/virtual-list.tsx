@@ -76,3 +76,8 @@ export function revealRow(list: HTMLElement | null, index: number, rowHeight: nu
   else if (top + rowHeight > list.scrollTop + list.clientHeight)
     list.scrollTop = top + rowHeight - list.clientHeight;
 }
+
+/** How many rows a page key passes. */
+export function pageOf(list: HTMLElement | null, rowHeight: number): number {
+  return Math.max(1, Math.floor((list?.clientHeight ?? 0) / rowHeight) - 1);
+}

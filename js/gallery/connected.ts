@@ -1,0 +1,21 @@
+// The panels that come from the kernel, without their way through a message: both bundles as one.
+
+import { Connected, connect } from "../src/kernel-panels";
+import type { Load } from "../src/model/from-kernel";
+import type { Store } from "../src/model/store";
+import { until } from "./until";
+
+export const load: Load = async () => ({ build: BUILD, connect });
+
+/** Wait until a store has its panels. */
+export async function connected(store: Store): Promise<Connected> {
+  await until(() => store.fromKernel.panels.value !== null);
+  return panelsOf(store);
+}
+
+/** The panels that a store has. */
+export function panelsOf(store: Store): Connected {
+  const panels = store.fromKernel.panels.peek();
+  if (!(panels instanceof Connected)) throw new Error("the panels are not there");
+  return panels;
+}
