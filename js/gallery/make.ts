@@ -155,6 +155,7 @@ export function affineScheme(part: Partial<SchemeEntry> = {}): SchemeEntry {
     status: "stored",
     scale_origin: "explicit",
     decoded: true,
+    levels: null,
     ...part,
   };
 }
