@@ -215,6 +215,15 @@ export function channelsSketch(
   });
 }
 
+/** Codes that are float4_e2m1fn numbers, without a map to their values. */
+export function floatCodesSketch(numbers: readonly number[]): Sketcher {
+  return (tensor, payload) => ({
+    ...plain(tensor, statisticsOf(numbers), pointCounts(numbers, payload)),
+    code_statistics: statisticsOf(numbers),
+    codes: narrowFloats(numbers, payload),
+  });
+}
+
 /** Few plain values: each is kept. */
 export function pointsSketch(values: readonly number[]): Sketcher {
   return (tensor, payload) => plain(tensor, statisticsOf(values), pointCounts(values, payload));

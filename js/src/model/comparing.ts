@@ -2,6 +2,7 @@
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import type { Link } from "../link";
 import type { CompareReply, ComparisonEntry, MatchReply, PairEntry, Span } from "../wire";
+import { rebin } from "./bins";
 import { readSpan } from "./sketch";
 
 /** A comparison with its arrays read out of the payload. */
@@ -20,6 +21,12 @@ export interface Comparison {
 export interface Counted {
   edges: Float64Array;
   counts: Float64Array;
+}
+
+/** Counts on the bins of a histogram of something else. */
+export interface Overlay extends Counted {
+  /** Elements below the first edge. */
+  underflow: number;
 }
 
 /** What is looked at. */
@@ -229,9 +236,8 @@ function lesser(one: number, other: number): number {
   return one <= other || Number.isNaN(other) ? one : other;
 }
 
-/** A distribution as it would stand on bins as wide as those of a histogram. */
-export function onBins({ edges, counts }: Counted, bins: ArrayLike<number>): Counted {
-  const width = Math.abs((bins[1] ?? 1) - (bins[0] ?? 0));
-  const share = (cell: number) => width / ((edges[cell + 1] as number) - (edges[cell] as number));
-  return { edges, counts: counts.map((count, cell) => count * share(cell)) };
+/** A distribution on the bins of a histogram: what a cell holds is shared over the bins that it overlaps. */
+export function onBins({ edges, counts }: Counted, bins: Float64Array): Overlay {
+  const cells = { lower: edges.subarray(0, -1), upper: edges.subarray(1), counts, exact: false };
+  return { ...rebin(cells, bins), edges: bins };
 }

@@ -57,11 +57,9 @@ export class RangeChoice {
 
   /** Carry the chosen range over to another space, where one map leads there; else forget it. */
   carryTo(space: Space): void {
-    const range = this.chosen.value;
     const { sketch, space: from } = this.of.value;
-    if (range === null || space === from) return;
-    const map = sketch?.entry.map ?? null;
-    this.chosen.value = map === null || map.scale === 0 ? null : carried(range, map, space);
+    if (space !== from)
+      this.chosen.value = carried(this.chosen.value, sketch?.entry.map ?? null, space);
   }
 
   /** What Python is told. */
@@ -118,11 +116,13 @@ export class RangeChoice {
   }
 }
 
-function carried({ low, high }: Range, map: AffineMap, space: Space): Range {
+/** A range in the other space; null where no map leads there. */
+export function carried(range: Range | null, map: AffineMap | null, space: Space): Range | null {
+  if (range === null || map === null || map.scale === 0) return null;
   const carry = (bound: number) =>
     space === "codes"
       ? (bound - map.offset) / map.scale + map.zero_point
       : (bound - map.zero_point) * map.scale + map.offset;
-  const ends = [carry(low), carry(high)] as const;
+  const ends = [carry(range.low), carry(range.high)] as const;
   return { low: Math.min(...ends), high: Math.max(...ends) };
 }

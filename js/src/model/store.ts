@@ -6,7 +6,7 @@ import { ChannelChoice } from "./channels";
 import { Comparing } from "./comparing";
 import { debounced } from "./debounced";
 import { Findings } from "./findings";
-import { type Histogram, histogram, type Sketched, statisticsIn } from "./histogram";
+import type { Histogram, Sketched } from "./histogram";
 import { RangeChoice } from "./range";
 import { Scan } from "./scan";
 import { Shared } from "./shared";
@@ -19,6 +19,7 @@ import {
   type TreeNode,
   visibleRows,
 } from "./tree";
+import { View } from "./view";
 import { WhatIfChoice } from "./what-if";
 
 const DEFAULT_BINS = 50;
@@ -92,12 +93,15 @@ export class Store {
   readonly shownSpace: ReadonlySignal<Space> = computed(() =>
     this.sketch.value?.entry.codes ? this.space.value : "values",
   );
-  readonly histogram: ReadonlySignal<Histogram | null> = computed(() => {
-    const sketched = this.sketch.value;
-    const space = this.shownSpace.value;
-    if (sketched === null || statisticsIn(sketched, space).minimum === null) return null;
-    return histogram(sketched, this.schemeOf(this.selected.value), space, this.bins.value);
-  });
+  readonly view = new View(
+    computed(() => ({
+      sketch: this.sketch.value,
+      scheme: this.schemeOf(this.selected.value),
+      space: this.shownSpace.value,
+      bins: this.bins.value,
+    })),
+  );
+  readonly histogram: ReadonlySignal<Histogram | null> = this.view.histogram;
 
   /** The name that Python and the page last told each other. */
   private exchanged: unknown;
@@ -207,6 +211,7 @@ export class Store {
     batch(() => {
       this.selected.value = tensor;
       this.range.forget();
+      this.view.reset();
       this.whatIf.forget();
       this.channels.forget();
       this.reveal(tensor);
@@ -224,6 +229,7 @@ export class Store {
   show(space: Space): void {
     batch(() => {
       this.range.carryTo(space);
+      this.view.carryTo(space);
       this.space.value = space;
     });
   }
@@ -267,6 +273,8 @@ export class Store {
       if (manifest.revision !== this.manifest.value.revision) {
         this.scan.forget();
         this.range.forget();
+        this.view.reset();
+        this.view.held.value = null;
         this.whatIf.forget();
         this.findings.forget();
         this.channels.forget();
