@@ -272,8 +272,8 @@ describe("cells that are kept", () => {
 
 describe("a view", () => {
   function viewed(sketch: Sketched, scheme: SchemeEntry | null, space: Space) {
-    const of = signal<Viewed>({ sketch, scheme, space, bins: 20 });
-    return { of, view: new View(of) };
+    const of = signal<Viewed>({ sketch, scheme, space });
+    return { of, view: new View(of, signal(20)) };
   }
   const edgesOf = (view: View) => {
     const { edges } = view.histogram.value as Histogram;

@@ -15,6 +15,8 @@ export interface Scale {
 export interface Warp {
   to(number: number): number;
   from(place: number): number;
+  /** True where powers of ten are what divides the axis. */
+  isLogarithmic?: boolean;
 }
 
 /** Every number stands where it is. */
@@ -25,6 +27,7 @@ export function symlog(linear: number): Warp {
   return {
     to: (number) => Math.sign(number) * Math.log1p(Math.abs(number) / linear),
     from: (place) => Math.sign(place) * Math.expm1(Math.abs(place)) * linear,
+    isLogarithmic: true,
   };
 }
 
@@ -57,10 +60,12 @@ export function warpedScale(
   const line = linearScale(ends, [start, end], count);
   const at = (number: number) => line.at(warp.to(number));
   const even = ticks(low, high, count);
+  const powers = warp.isLogarithmic ? thinned(decades(low, high), at, apart * 0.6) : [];
   return {
     at,
     from: (pixel) => warp.from(line.from(pixel)),
-    ticks: warp === EVEN ? even : spaced(decades(low, high), even, at, apart * 0.6),
+    // Where a part of the axis holds hardly any power of ten, others serve.
+    ticks: powers.length > 2 ? powers : warp === EVEN ? even : thinned(even, at, apart * 0.6),
   };
 }
 
@@ -75,17 +80,6 @@ function decades(low: number, high: number): number[] {
       if (tick >= low && tick <= high) found.push(tick);
     }
   return found;
-}
-
-/** Of ticks that stand too close together the first ones; where hardly any are left, the others serve. */
-function spaced(
-  ticks: readonly number[],
-  others: readonly number[],
-  at: (tick: number) => number,
-  apart: number,
-): number[] {
-  const kept = thinned(ticks, at, apart);
-  return kept.length > 2 ? kept : thinned(others, at, apart);
 }
 
 /** What stands far enough from all that come before it, ascending. */

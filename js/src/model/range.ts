@@ -4,7 +4,8 @@ import type { Link } from "../link";
 import type { AffineMap, CountRangeReply, Space } from "../wire";
 import { countBetween, type RangeCount } from "./bins";
 import { debounced } from "./debounced";
-import { gridsIn, type Sketched, statisticsIn } from "./histogram";
+import { type Sketched, statisticsIn } from "./histogram";
+import type { Cells } from "./sketch";
 
 export interface Range {
   low: number;
@@ -17,6 +18,8 @@ export interface Shown {
   tensor: number;
   space: Space;
   sketch: Sketched | null;
+  /** The sketch in this space; null where no element is a finite number. */
+  cells: Cells | null;
 }
 
 const COUNT_AFTER_MS = 150;
@@ -31,12 +34,12 @@ export class RangeChoice {
     return mean === null || std === null ? null : { low: mean - std, high: mean + std };
   });
   readonly count: ReadonlySignal<RangeCount | null> = computed(() => {
-    const { sketch, space } = this.of.value;
+    const { cells } = this.of.value;
     const range = this.shown.value;
-    if (sketch === null || range === null) return null;
+    if (cells === null || range === null) return null;
     const counted = this.counted.value;
     if (counted?.key === this.key()) return { count: counted.count, error: 0, exact: true };
-    return countBetween(gridsIn(sketch, space), range.low, range.high);
+    return countBetween(cells, range.low, range.high);
   });
 
   private readonly counted: Signal<{ key: string; count: number } | null> = signal(null);

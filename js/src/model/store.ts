@@ -98,8 +98,8 @@ export class Store {
       sketch: this.sketch.value,
       scheme: this.schemeOf(this.selected.value),
       space: this.shownSpace.value,
-      bins: this.bins.value,
     })),
+    this.bins,
   );
   readonly histogram: ReadonlySignal<Histogram | null> = this.view.histogram;
 
@@ -118,6 +118,7 @@ export class Store {
         tensor: this.scan.original(this.selected.value),
         space: this.shownSpace.value,
         sketch: this.sketch.value,
+        cells: this.view.points.value,
       })),
     );
     this.findings = new Findings(

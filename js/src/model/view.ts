@@ -21,7 +21,6 @@ export interface Viewed {
   sketch: Sketched | null;
   scheme: SchemeEntry | null;
   space: Space;
-  bins: number;
 }
 
 /** The distribution of a tensor that somebody has looked at before, in its space. */
@@ -53,7 +52,7 @@ export class View {
     return { sketch, scheme, space };
   });
   /** Read once for each sketch: that takes longer than to draw them. */
-  private readonly points = computed(() => {
+  readonly points: ReadonlySignal<Cells | null> = computed(() => {
     const subject = this.subject.value;
     return subject && cellsIn(subject.sketch, subject.space);
   });
@@ -69,7 +68,7 @@ export class View {
     if (subject === null || cells === null) return null;
     const { sketch, scheme, space } = subject;
     const look = { part: this.part.value, isSymlog: this.isSymlog.value, cells };
-    return histogram(sketch, scheme, space, this.of.value.bins, look);
+    return histogram(sketch, scheme, space, this.bins.value, look);
   });
   readonly landmarks: ReadonlySignal<Landmarks | null> = computed(() => {
     const subject = this.subject.value;
@@ -90,7 +89,10 @@ export class View {
     return { name: held.name, edges, counts: scaled, underflow: underflow * share };
   });
 
-  constructor(private readonly of: ReadonlySignal<Viewed>) {}
+  constructor(
+    private readonly of: ReadonlySignal<Viewed>,
+    private readonly bins: ReadonlySignal<number>,
+  ) {}
 
   /** Hold what is looked at, or drop what is held. */
   hold(name: string): void {
