@@ -34,7 +34,7 @@ export function ViewRow({ store, drawn }: { store: Store; drawn: Histogram }) {
         ))}
       </fieldset>
       <Hold store={store} />
-      <Copy drawn={drawn} />
+      <Copy key={store.selected.value} drawn={drawn} />
     </div>
   );
 }
