@@ -182,7 +182,7 @@ describe("a warped scale", () => {
 });
 
 describe("thinning", () => {
-  it("keeps the first of what stands too close, in ascending order", () => {
+  it("keeps the first of what stands too close, from left to right", () => {
     expect(thinned([5, 0, 4, 1, 9], (number) => number, 3)).toEqual([0, 5, 9]);
     expect(thinned([], Number, 3)).toEqual([]);
   });

@@ -82,16 +82,16 @@ function decades(low: number, high: number): number[] {
   return found;
 }
 
-/** What stands far enough from all that come before it, ascending. */
-export function thinned(
-  numbers: readonly number[],
-  at: (number: number) => number,
+/** What stands far enough from all that come before it, from left to right. */
+export function thinned<Item>(
+  items: readonly Item[],
+  at: (item: Item) => number,
   apart: number,
-): number[] {
-  const kept: number[] = [];
-  for (const number of numbers)
-    if (kept.every((other) => Math.abs(at(other) - at(number)) >= apart)) kept.push(number);
-  return kept.sort((one, other) => one - other);
+): Item[] {
+  const kept: Item[] = [];
+  for (const item of items)
+    if (kept.every((other) => Math.abs(at(other) - at(item)) >= apart)) kept.push(item);
+  return kept.sort((one, other) => at(one) - at(other));
 }
 
 /** Equal distances for equal differences. */

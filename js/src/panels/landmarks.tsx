@@ -19,14 +19,12 @@ interface Props {
 }
 
 export function LandmarkLines({ landmarks, x, box: { left, right, top, baseline } }: Props) {
-  const inside = (pixel: number) => Math.min(Math.max(pixel, left), right);
-  const lines = landmarks.lines.filter(({ at }) => inside(x.at(at)) === x.at(at));
-  const named = thinned(
-    lines.map((_, place) => place),
-    (place) => x.at(lines[place]?.at ?? 0),
-    NAME_WIDTH,
-  );
-  const strip = landmarks.quantiles.map(({ at }) => inside(x.at(at)));
+  const within = (pixel: number, margin = 0) =>
+    Math.min(Math.max(pixel, left + margin), right - margin);
+  const lines = landmarks.lines.filter(({ at }) => within(x.at(at)) === x.at(at));
+  const nameAt = ({ at }: Landmark) => within(x.at(at), NAME_WIDTH / 2);
+  const named = thinned(lines, nameAt, NAME_WIDTH);
+  const strip = landmarks.quantiles.map(({ at }) => within(x.at(at)));
   return (
     <g class="qw-landmarks" aria-hidden="true">
       {lines.map(({ name, at }) => (
@@ -39,21 +37,11 @@ export function LandmarkLines({ landmarks, x, box: { left, right, top, baseline 
           y2={baseline}
         />
       ))}
-      {named.map((place) => {
-        const { name, at } = lines[place] as Landmark;
-        const pixel = x.at(at);
-        const anchor =
-          pixel < left + NAME_WIDTH / 2
-            ? "start"
-            : pixel > right - NAME_WIDTH / 2
-              ? "end"
-              : "middle";
-        return (
-          <text key={name} x={pixel} y={top - 3} text-anchor={anchor}>
-            {name}
-          </text>
-        );
-      })}
+      {named.map((line) => (
+        <text key={line.name} x={nameAt(line)} y={top - 3} text-anchor="middle">
+          {line.name}
+        </text>
+      ))}
       {strip.length > 0 && <path d={quantileStrip(strip, baseline + 3, STRIP_HEIGHT - 3)} />}
     </g>
   );
