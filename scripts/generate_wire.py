@@ -34,7 +34,7 @@ def spell(kind: object, aliases: dict[object, str]) -> str:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Literal:
         return " | ".join(f'"{choice}"' for choice in arguments)
-    if origin is list:
+    if origin in {list, tuple}:
         item = spell(arguments[0], aliases)
         return f"({item})[]" if " | " in item else f"{item}[]"
     if origin in {types.UnionType, typing.Union}:

@@ -22,6 +22,7 @@ import {
   bell,
   channelsSketch,
   codesSketch,
+  floatCodesSketch,
   type ModelSpec,
   pointsSketch,
   rounded,
@@ -172,6 +173,63 @@ const MIXED: ModelSpec = {
   ],
 };
 
+const LEVELS = [-6, -4, -3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3, 4, 6];
+const BOOK = [
+  -1, -0.7, -0.53, -0.39, -0.28, -0.18, -0.09, 0, 0.08, 0.16, 0.25, 0.34, 0.44, 0.56,
+].concat([0.72, 1]);
+
+/** Codes that stand at unequal distances. */
+const UNEVEN: ModelSpec = {
+  source: "uneven.safetensors",
+  format: "safetensors",
+  tensors: [
+    {
+      ...QUANTIZED,
+      layer: "floats",
+      storage: "F4",
+      scheme: affineScheme({
+        label: "float4_e2m1fn per block of 32",
+        words: "float4_e2m1fn codes, one scale for each block of 1 × 32",
+        formula: "values = codes · scale",
+        code_dtype: "float4_e2m1fn",
+        bits: 4,
+        code_min: null,
+        code_max: null,
+        levels: LEVELS,
+      }),
+      sketch: floatCodesSketch(
+        bell(432, 0, 2).map((number) =>
+          LEVELS.reduce((best, level) =>
+            Math.abs(level - number) < Math.abs(best - number) ? level : best,
+          ),
+        ),
+      ),
+    },
+    {
+      ...QUANTIZED,
+      layer: "places",
+      storage: "U8",
+      scheme: affineScheme({
+        label: "uint4 per block of 64",
+        words: "uint4 codes, one scale for each 64 elements in a row, a codebook of 16 values",
+        formula: "values = codebook[codes] · scale",
+        code_dtype: "uint4",
+        bits: 4,
+        code_min: 0,
+        code_max: 15,
+        levels: BOOK,
+      }),
+      sketch: (tensor, payload) => ({
+        ...codesSketch(rounded(bell(432, 7.3, 3.4), 0, 15), { scale: 1, first: 0, last: 15 })(
+          tensor,
+          payload,
+        ),
+        map: null,
+      }),
+    },
+  ],
+};
+
 /** A third of the codes stand at the ends. */
 function clippedSketch() {
   return codesSketch(rounded(bell(432, 0, 130)), { scale: 0.004 });
@@ -234,6 +292,38 @@ export const CASES = {
     store.logarithmic.value = true;
     return store;
   },
+
+  "a part of float32": async () => {
+    const store = await select("classifier.weight");
+    store.view.part.value = { low: -0.2, high: 0.05 };
+    return store;
+  },
+
+  "float32, cumulative on a logarithmic axis": async () => {
+    const store = await select("classifier.weight");
+    store.view.isSymlog.value = true;
+    store.view.isCumulative.value = true;
+    return store;
+  },
+
+  "float32 over a weight that is held, no marks": async () => {
+    const store = await select("features.1.conv.weight");
+    store.show("values");
+    store.view.hold("features.1.conv.weight");
+    store.select(3);
+    store.view.hasLandmarks.value = false;
+    return store;
+  },
+
+  "a part of codes": async () => {
+    const store = await select("features.0.conv.weight");
+    store.view.part.value = { low: -20.2, high: 44 };
+    return store;
+  },
+
+  "codes that are floats": () => open(UNEVEN, { selected: "floats.weight" }),
+
+  "codes that are places in a codebook": () => open(UNEVEN, { selected: "places.weight" }),
 
   "int32 bias": () => select("features.0.conv.bias"),
 
@@ -405,7 +495,9 @@ export const CASES = {
     whatIf("classifier.weight", { number_format: "float4_e2m1fn" }),
 
   "what if each channel had its own scale": async () => {
-    const store = await whatIfAsked({ bits: 4, granularity: "per_axis" }, () => effectSaid(UNEVEN));
+    const store = await whatIfAsked({ bits: 4, granularity: "per_axis" }, () =>
+      effectSaid(HOW_OFTEN),
+    );
     await until(() => store.whatIf.effect.value !== null);
     return store;
   },
@@ -579,7 +671,7 @@ async function whatIf(name: string, parameters: Partial<WhatIf>): Promise<Store>
 }
 
 /** How often each of 16 codes occurs. */
-const UNEVEN = [9, 40, 130, 300, 520, 760, 900, 980, 990, 940, 800, 610, 380, 190, 70, 30];
+const HOW_OFTEN = [9, 40, 130, 300, 520, 760, 900, 980, 990, 940, 800, 610, 380, 190, 70, 30];
 
 /** A store whose kernel is asked what a quantizer does. */
 async function whatIfAsked(parameters: Partial<WhatIf>, said: Kernel): Promise<Store> {

@@ -182,6 +182,7 @@ export function affineScheme(part: Partial<SchemeEntry> = {}): SchemeEntry {
     status: "stored",
     scale_origin: "explicit",
     decoded: true,
+    levels: null,
     ...part,
   };
 }
@@ -238,6 +239,15 @@ export function channelsSketch(
     map: null,
     scale,
     zero_point: null,
+  });
+}
+
+/** Codes that are float4_e2m1fn numbers, without a map to their values. */
+export function floatCodesSketch(numbers: readonly number[]): Sketcher {
+  return (tensor, payload) => ({
+    ...plain(tensor, statisticsOf(numbers), pointCounts(numbers, payload)),
+    code_statistics: statisticsOf(numbers),
+    codes: narrowFloats(numbers, payload),
   });
 }
 

@@ -6,7 +6,7 @@ export { useMemo, useRef, useState } from "preact/hooks";
 export { barsPath } from "./marks/bars";
 export { linearScale } from "./marks/scale";
 export { sparklinePath } from "./marks/sparkline";
-export { integerEdges, linearEdges } from "./model/bins";
+export { integerEdges, linearEdges, rebin } from "./model/bins";
 export { debounced } from "./model/debounced";
 export { count, decibels, digitsBetween, measure, percent, shape } from "./model/format";
 export { Shared } from "./model/shared";

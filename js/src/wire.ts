@@ -6,6 +6,8 @@ export const MAX_REQUEST_BYTES = 65536;
 
 export const FINER_CELLS = 51200;
 
+export const MOST_LEVELS = 256;
+
 export type Op = "hello" | "scan" | "count_range" | "find" | "explain" | "channels" | "lint" | "match" | "compare" | "what_if" | "panels" | "cancel";
 
 export type ElementType = "u2" | "u4" | "f8";
@@ -97,7 +99,13 @@ export interface SketchEntry {
   zero_point: Extent | null;
 }
 
-/** One quantization scheme, shared by many tensors; the page shows these labels and knows no scheme by name. */
+/**
+ * One quantization scheme, shared by many tensors; the page shows these labels and knows no scheme by name.
+ *
+ * `levels` are what codes stand for before they are scaled, where codes do not stand at equal distances: of codes
+ * that are places in a codebook one number for each place, in its order; of codes that are floats every finite one,
+ * ascending. None where codes are integers, or more than `MOST_LEVELS`.
+ */
 export interface SchemeEntry {
   label: string;
   words: string;
@@ -111,6 +119,7 @@ export interface SchemeEntry {
   status: string;
   scale_origin: string;
   decoded: boolean;
+  levels: number[] | null;
 }
 
 /** One layer: its path, its name for people and its operator or class. */

@@ -304,13 +304,22 @@ describe("distributions of the density", () => {
     expect(countsOf(empty, "error").counts).toHaveLength(0);
   });
 
-  it("keep their area on other bins", () => {
-    const { edges, counts } = onBins(countsOf(comparison, "reference"), [-1, -0.25, 0.5]);
-    const area = counts.reduce(
-      (sum, height, cell) => sum + height * ((edges[cell + 1] ?? 0) - (edges[cell] ?? 0)),
-      0,
+  it("share what a cell holds over the bins that it overlaps, in proportion", () => {
+    const counted = countsOf(comparison, "reference");
+    const bins = Float64Array.of(-4, -1, -0.25, 0.5, 4);
+    const { edges, counts } = onBins(counted, bins);
+    expect(edges).toBe(bins);
+    const direct = [...counts].map((_, bin) =>
+      counted.counts.reduce((sum, count, cell) => {
+        const [low = 0, high = 0] = counted.edges.subarray(cell, cell + 2);
+        const shared = Math.min(high, bins[bin + 1] ?? 0) - Math.max(low, bins[bin] ?? 0);
+        return sum + (count * Math.max(shared, 0)) / (high - low);
+      }, 0),
     );
-    expect(area).toBeCloseTo(700 * 0.75, 9);
+    counts.forEach((count, bin) => {
+      expect(count).toBeCloseTo(direct[bin] ?? 0, 9);
+    });
+    expect(Math.max(...direct)).toBeGreaterThan(100);
   });
 });
 

@@ -51,6 +51,8 @@ function linesOf(node: Node): string[] {
   if (node.matches(".qw-ticks")) return [`ticks: ${partsOf(node).join("  ")}`];
   if (node.matches(".qw-bars, path.qw-spark")) return [`bars: ${blocksOf(node)}`];
   if (node.matches(".qw-reference path")) return [`outline: ${blocksOf(node)}`];
+  if (node.matches(".qw-beyond")) return [`beyond: ${partsOf(node).join("  ")}`];
+  if (node.matches(".qw-landmarks")) return [`marks: ${partsOf(node).join("  ")}`];
   if (node.matches(".qw-range-area"))
     return [`range: ${pixels(node, "x")} + ${pixels(node, "width")} px`];
   if (node.getAttribute("aria-hidden") === "true" && !node.matches(".qw-grid, .qw-ticks"))

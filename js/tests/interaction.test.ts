@@ -121,7 +121,7 @@ describe("the search", () => {
 describe("the histogram by pointer", () => {
   /** Where a code stands, as the ticks tell it. */
   function pixelOf(code: number): number {
-    const ticks = [...element.querySelectorAll('.qw-ticks [text-anchor="middle"]')];
+    const ticks = [...element.querySelectorAll('.qw-ticks:not(.qw-second) [text-anchor="middle"]')];
     const [first, last] = [ticks[0], ticks.at(-1)].map((tick) => ({
       code: Number(tick?.textContent),
       x: Number(tick?.getAttribute("x")),
@@ -130,12 +130,29 @@ describe("the histogram by pointer", () => {
     return first.x + ((code - first.code) / (last.code - first.code)) * (last.x - first.x);
   }
 
-  async function pointer(type: string, code: number): Promise<void> {
-    find(".qw-surface").dispatchEvent(
-      new PointerEvent(type, { clientX: pixelOf(code), button: 0, pointerId: 1, bubbles: true }),
-    );
+  async function pointer(type: string, code: number, more: PointerEventInit = {}): Promise<void> {
+    const usual = { clientX: pixelOf(code), button: 0, pointerId: 1, bubbles: true };
+    find(".qw-surface").dispatchEvent(new PointerEvent(type, { ...usual, ...more }));
     await drawn();
   }
+
+  /** Returns whether the page is left to scroll. */
+  async function wheel(code: number, more: WheelEventInit): Promise<boolean> {
+    const usual = { clientX: pixelOf(code), bubbles: true, cancelable: true };
+    const event = new WheelEvent("wheel", { ...usual, ...more });
+    // The simulated page keeps no place of a wheel.
+    Object.defineProperty(event, "clientX", { value: usual.clientX });
+    find(".qw-surface").dispatchEvent(event);
+    await drawn();
+    return !event.defaultPrevented;
+  }
+
+  const shown = () => {
+    const { edges } = store.histogram.value ?? { edges: [] };
+    return [edges[0], edges[edges.length - 1]];
+  };
+  const beyond = () =>
+    [...element.querySelectorAll(".qw-beyond text")].map((text) => text.textContent);
 
   async function drag(from: number, to: number): Promise<void> {
     await pointer("pointerdown", from);
@@ -165,9 +182,131 @@ describe("the histogram by pointer", () => {
     expect(store.range.chosen.value).toBeNull();
   });
 
+  it("zooms with the wheel around the pointer, and counts what lies beyond", async () => {
+    expect(await wheel(0, { deltaY: 100 })).toBe(true);
+    expect(shown()).toEqual([-128.5, 127.5]);
+    for (let turn = 0; turn < 20; turn++) expect(await wheel(1, { deltaY: -100 })).toBe(false);
+    expect(shown()).toEqual([0.5, 1.5]);
+    expect(beyond()).toEqual(["◂ 3 below", "2 above ▸"]);
+    expect(await wheel(1, { deltaY: -100 })).toBe(false);
+    for (let turn = 0; turn < 30; turn++) await wheel(1, { deltaY: 100 });
+    expect(shown()).toEqual([-128.5, 127.5]);
+    expect(beyond()).toEqual([]);
+    expect(await wheel(1, { deltaY: 100 })).toBe(true);
+  });
+
+  it("keeps what is under the pointer there", async () => {
+    const before = pixelOf(60.4);
+    await wheel(60.4, { deltaY: -3, deltaMode: 1 });
+    const [first = 0, last = 0] = shown();
+    expect(last - first).toBeLessThan(200);
+    // Whole bars are shown, so that it moves by less than one.
+    const bar = pixelOf(61) - pixelOf(60);
+    expect(Math.abs(pixelOf(60.4) - before)).toBeLessThan(bar);
+  });
+
+  it("moves along with a sideways wheel, and with a drag while Shift is held", async () => {
+    store.view.part.value = { low: -20, high: 19 };
+    await drawn();
+    expect(await wheel(0, { deltaX: 150 })).toBe(false);
+    expect(shown()[0]).toBeGreaterThan(-20.5);
+    store.view.part.value = { low: -20, high: 19 };
+    await drawn();
+    const start = pixelOf(0);
+    const width = pixelOf(10) - start;
+    await pointer("pointerdown", 0, { shiftKey: true });
+    await pointer("pointermove", 0, { clientX: start - width });
+    await pointer("pointerup", 0);
+    expect(store.view.part.value?.low).toBeCloseTo(-10, 0);
+    expect(store.range.chosen.value).toBeNull();
+    await pointer("pointerdown", 0, { button: 1, clientX: start });
+    await pointer("pointermove", 0, { button: 1, clientX: start + width });
+    await pointer("pointerup", 0, { button: 1 });
+    expect(store.view.part.value?.low).toBeCloseTo(-20, 0);
+    expect(store.range.chosen.value).toBeNull();
+  });
+
+  it("shows all at a double click, and leaves the range to the next one", async () => {
+    await drag(-60, 60);
+    const range = store.range.chosen.value;
+    store.view.zoom(0.5);
+    find(".qw-surface").dispatchEvent(new MouseEvent("dblclick", { bubbles: true }));
+    expect([store.view.part.value, store.range.chosen.value]).toEqual([null, range]);
+    find(".qw-surface").dispatchEvent(new MouseEvent("dblclick", { bubbles: true }));
+    expect(store.range.chosen.value).toBeNull();
+  });
+
+  it("takes keys and buttons for the wheel, but not from what is typed", async () => {
+    const press = async (key: string, more: KeyboardEventInit = {}, at = ".qw-chart") => {
+      const event = { key, bubbles: true, cancelable: true, ...more };
+      find(at).dispatchEvent(new KeyboardEvent("keydown", event));
+      await drawn();
+    };
+    await press("+");
+    const [first = 0, last = 0] = shown();
+    expect(last - first).toBeLessThan(170);
+    await press("ArrowRight");
+    expect(shown()).toEqual([first, last]);
+    await press("ArrowRight", { shiftKey: true });
+    expect(shown()[0]).toBeGreaterThan(first);
+    await press("ArrowLeft", { shiftKey: true });
+    expect(shown()).toEqual([first, last]);
+    await press("0", {}, 'input[aria-label="Lower end of the range"]');
+    expect(shown()).toEqual([first, last]);
+    await press("-");
+    expect(shown()).toEqual([-128.5, 127.5]);
+    button("+").click();
+    await drawn();
+    expect(shown()).toEqual([first, last]);
+    button("−").click();
+    await drawn();
+    expect(store.view.part.value).toBeNull();
+    button("+").click();
+    await drawn();
+    button("all").click();
+    expect(store.view.part.value).toBeNull();
+    button("+").click();
+    await press("0");
+    expect(shown()).toEqual([-128.5, 127.5]);
+  });
+
+  it("says what a cumulative bar holds, and draws it", async () => {
+    button("Cumulative").click();
+    button("Marks").click();
+    await drawn();
+    await pointer("pointermove", 1);
+    expect(find(".qw-tip").textContent).toBe("up to code 1value 04 · 66.7 %");
+    expect(element.querySelector(".qw-landmarks")).toBeNull();
+    store.select(1);
+    await drawn();
+    await pointer("pointermove", 2.01);
+    expect(find(".qw-tip").textContent).toMatch(/^up to 2\.0\d*2 · 50\.0 %$/);
+  });
+
+  it("holds the outline of one tensor over another, both as shares, and drops it", async () => {
+    store.show("values");
+    await drawn();
+    button("Hold").click();
+    store.select(1);
+    await drawn();
+    expect(find(".qw-held text").textContent).toBe("conv.weight");
+    // Values of codes from -1.5 to 1; only the last one lies on the axis from 1 to 4.
+    const overlay = store.view.overlay.value;
+    expect(overlay?.counts.reduce((sum, one) => sum + one)).toBeCloseTo(4 / 6);
+    expect(overlay?.underflow).toBeCloseTo((4 * 5) / 6);
+    const ticks = [...element.querySelectorAll('.qw-ticks [text-anchor="end"]')];
+    expect(ticks.every((tick) => tick.textContent.endsWith(" %"))).toBe(true);
+    store.select(0);
+    store.show("codes");
+    await drawn();
+    expect(element.querySelector(".qw-held")).toBeNull();
+    button("Hold").click();
+    expect(store.view.held.value).toBeNull();
+  });
+
   it("says what the bin under the pointer holds, until the pointer leaves", async () => {
     await pointer("pointermove", 3);
-    expect(find(".qw-tip").textContent).toBe("code 3value 11 · 16.7 %");
+    expect(find(".qw-tip").textContent).toBe("code 3value 11 · 16.7 %75 %: 295 %, 99 %: 3");
     await pointer("pointerleave", 3);
     expect(element.querySelector(".qw-tip")).toBeNull();
   });
@@ -176,7 +315,7 @@ describe("the histogram by pointer", () => {
     store.select(1);
     await drawn();
     await pointer("pointermove", 4);
-    expect(find(".qw-tip").textContent).toBe("3.94 to 41 · 25.0 %");
+    expect(find(".qw-tip").textContent).toBe("3.94 to 41 · 25.0 %95 %, 99 %: 4");
   });
 });
 

@@ -2,7 +2,16 @@ import { describe, expect, it } from "vitest";
 import { barsPath } from "../src/marks/bars";
 import { mapPaths } from "../src/marks/map";
 import { outlinePath } from "../src/marks/outline";
-import { linearScale, logScale } from "../src/marks/scale";
+import { quantileStrip } from "../src/marks/quantiles";
+import {
+  EVEN,
+  linearScale,
+  logScale,
+  stations,
+  symlog,
+  thinned,
+  warpedScale,
+} from "../src/marks/scale";
 import { sparklinePath } from "../src/marks/sparkline";
 import { SHADES } from "../src/marks/strip";
 
@@ -134,5 +143,55 @@ describe("a map", () => {
   it("of nothing is empty", () => {
     const scale = linearScale([0, 1], [0, 1], 1);
     expect(mapPaths([], [], [], scale, scale).join("")).toBe("");
+  });
+});
+
+describe("a warped scale", () => {
+  it("of an even warp is a linear one", () => {
+    const even = warpedScale(EVEN, [-1, 3], [10, 50], 10);
+    const linear = linearScale([-1, 3], [10, 50], 4);
+    for (const number of [-1, 0, 2.5, 7]) {
+      expect(even.at(number)).toBe(linear.at(number));
+      expect(even.from(even.at(number))).toBeCloseTo(number, 12);
+    }
+    expect(even.ticks).toEqual(linear.ticks);
+  });
+
+  it("that is logarithmic on both sides is the same on both, and leads back", () => {
+    const scale = warpedScale(symlog(1e-3), [-10, 10], [0, 600], 70);
+    expect(scale.at(0)).toBe(300);
+    for (const number of [1e-6, 1e-3, 0.5, 10]) {
+      expect(scale.at(number) + scale.at(-number)).toBeCloseTo(600, 9);
+      expect(scale.from(scale.at(-number))).toBeCloseTo(-number, 12);
+    }
+    expect(scale.ticks).toEqual([-10, -1, -0.1, -0.01, 0, 0.01, 0.1, 1, 10]);
+  });
+
+  it("has powers of ten as ticks that do not touch, and others where these are few", () => {
+    const scale = warpedScale(symlog(1e-3), [-10, 10], [0, 200], 70);
+    expect(scale.ticks).toEqual([-10, -0.1, 0, 0.1, 10]);
+    expect(warpedScale(symlog(1e-3), [2, 5], [0, 300], 70).ticks).toEqual([2, 3, 4, 5]);
+    expect(warpedScale(symlog(1), [0, 1e6], [0, 300], 70).ticks.at(-1)).toBe(1e6);
+  });
+
+  it("through stations is straight between them and beyond", () => {
+    const { to, from } = stations([-1, 0, 0.5, 4]);
+    expect([-0.5, 0, 1, 1.5, 3, 3.5].map(to)).toEqual([-1.5, -1, 0, 0.25, 4, 5.75]);
+    expect([-1.5, -1, 0, 0.25, 4, 5.75].map(from)).toEqual([-0.5, 0, 1, 1.5, 3, 3.5]);
+  });
+});
+
+describe("thinning", () => {
+  it("keeps the first of what stands too close, from left to right", () => {
+    expect(thinned([5, 0, 4, 1, 9], (number) => number, 3)).toEqual([0, 5, 9]);
+    expect(thinned([], Number, 3)).toEqual([]);
+  });
+});
+
+describe("a strip of quantiles", () => {
+  it("grows thicker towards the middle one, which is a tick", () => {
+    expect(quantileStrip([0, 10, 20, 30, 40, 50, 60], 100, 6)).toBe(
+      "M0 102.5H60v1H0Z" + "M10 102H50v2H10Z" + "M20 101H40v4H20Z" + "M29 99H31v8H29Z",
+    );
   });
 });

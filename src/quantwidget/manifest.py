@@ -82,6 +82,7 @@ def scheme_entry(tensor: TensorRef, quant: QuantScheme) -> wire.SchemeEntry:
         status=quant.status,
         scale_origin=quant.scale_origin,
         decoded=decoded,
+        levels=quant.levels if decoded and tensor.is_quantized else None,
     )
 
 

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from quantwidget.dtypes import DTYPES
+from quantwidget.errors import CorruptModelError
+from quantwidget.wire import MOST_LEVELS
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from quantwidget.storage import Elements
@@ -181,6 +184,24 @@ class QuantScheme:
         """Block of each index of the last dimension; None where blocks are runs of neighbours; read at first use."""
         return None if self.group_index_storage is None else self.group_index_storage.read()
 
+    @cached_property
+    def levels(self) -> tuple[float, ...] | None:
+        """What codes stand for before they are scaled, where that is not the codes themselves at equal distances.
+
+        One number for each place of a codebook, in its order, or every finite number of a narrow float type, ascending.
+        None for integers, for more than `wire.MOST_LEVELS` codes, and for a codebook that cannot be read or holds
+        numbers that are not finite. A codebook is read at first use.
+        """
+        if self.kind == "codebook":
+            return _levels_of(self)
+        dtype = DTYPES.get(self.code_dtype)
+        if self.kind != "float" or dtype is None or 1 << dtype.bits > MOST_LEVELS:
+            return None
+        patterns = np.arange(1 << dtype.bits, dtype=np.uint8)
+        numbers = dtype.from_fields(patterns).astype(np.float64)
+        # Negative zero and zero are one level.
+        return tuple(np.unique(numbers[np.isfinite(numbers)] + 0.0).tolist())
+
     @property
     def formula(self) -> str:
         """How values come from codes, as a formula; empty when they cannot be decoded."""
@@ -214,6 +235,19 @@ class QuantScheme:
         if self.runs_flat:
             return f"one scale for each {self.block_shape[0]} elements in a row"
         return f"one scale for each block of {' × '.join(str(length) for length in self.block_shape)}"
+
+
+def _levels_of(quant: QuantScheme) -> tuple[float, ...] | None:
+    if quant.codebook_storage is None or not 0 < quant.codebook_storage.size <= MOST_LEVELS:
+        return None
+    try:
+        codebook = quant.codebook
+    except (CorruptModelError, OSError):
+        return None
+    if codebook is None:
+        return None
+    levels = codebook.reshape(-1).astype(np.float64)
+    return tuple((levels + 0.0).tolist()) if np.isfinite(levels).all() else None
 
 
 def scale_shape(shape: tuple[int, ...], block_shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -19,6 +19,9 @@ MAX_REQUEST_BYTES = 65_536
 FINER_CELLS = 51_200
 """Equal cells of the grid ``linear``: 200 · 2⁸, so that the edges of 25, 50, 100, 200, … bins are edges of cells."""
 
+MOST_LEVELS = 256
+"""Codes whose levels are sent; more get no bar each."""
+
 Op = Literal[
     "hello",
     "scan",
@@ -129,7 +132,12 @@ class SketchEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class SchemeEntry:
-    """One quantization scheme, shared by many tensors; the page shows these labels and knows no scheme by name."""
+    """One quantization scheme, shared by many tensors; the page shows these labels and knows no scheme by name.
+
+    ``levels`` are what codes stand for before they are scaled, where codes do not stand at equal distances: of codes
+    that are places in a codebook one number for each place, in its order; of codes that are floats every finite one,
+    ascending. None where codes are integers, or more than `MOST_LEVELS`.
+    """
 
     label: str
     words: str
@@ -143,6 +151,7 @@ class SchemeEntry:
     status: str
     scale_origin: str
     decoded: bool
+    levels: tuple[float, ...] | None
 
 
 @dataclass(frozen=True, kw_only=True)

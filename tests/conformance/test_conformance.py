@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import secrets
@@ -85,6 +86,31 @@ def test_pieces_make_up_the_whole(made):
         assert tensor.dtype in DTYPES
         if DTYPES[tensor.dtype].kind != "complex":
             assert tensor.stats().count == tensor.size
+
+
+def test_levels_are_what_codes_stand_for(made):
+    _, result, index = made
+    manifest = manifest_of(index, version="0", revision=1)
+    json.dumps(manifest.schemes[0].levels if manifest.schemes else None, allow_nan=False)
+    for place, name in enumerate(manifest.tensors.name):
+        codes = result.tensors[name].codes if name in result.tensors else None
+        if codes is None or manifest.tensors.scheme[place] < 0:
+            continue
+        entry = manifest.schemes[manifest.tensors.scheme[place]]
+        quant = index.tensors[name].quant
+        if DTYPES[entry.code_dtype].kind == "float":
+            assert list(entry.levels) == sorted(set(entry.levels))
+            assert len(entry.levels) <= 1 << entry.bits
+            assert set(codes[np.isfinite(codes)].reshape(-1).tolist()) <= set(entry.levels)
+        elif quant.kind == "codebook":
+            # The first elements share one scale, and are as far apart as their levels.
+            shared = slice(0, min(quant.block_shape[-1], codes.shape[-1]))
+            levels = np.array(entry.levels)[codes.reshape(-1)[shared]]
+            values = result.tensors[name].values.reshape(-1)[shared].astype(np.float64)
+            scale = values[np.abs(levels).argmax()] / levels[np.abs(levels).argmax()]
+            np.testing.assert_allclose(values, levels * scale, rtol=2**-7)
+        else:
+            assert entry.levels is None
 
 
 def test_schemes_speak(made):

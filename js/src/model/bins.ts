@@ -1,4 +1,5 @@
 // From cells to bins and to counts of a range. The twin of sketches/edges.py and histogram.py.
+import { symlog } from "../marks/scale";
 import { commonRefinement, type Grids, total } from "./refinement";
 import type { Cells } from "./sketch";
 
@@ -7,6 +8,10 @@ export interface Binned {
   counts: Float64Array;
   /** The true count of a bin differs by at most this whole number: 0 where the count is exact. */
   errors: Float64Array;
+  /** What lies below each edge, up to and including the last one. */
+  below: Float64Array;
+  /** By how much that may be off at most, as whole numbers. */
+  belowErrors: Float64Array;
   /** What lies below the first edge. */
   underflow: number;
   /** What lies above the last edge. */
@@ -23,7 +28,7 @@ export interface RangeCount {
 }
 
 /** Share of the largest magnitude below which `logEdges` are about equally far apart, unless told otherwise. */
-const LINEAR_SHARE = 1e-4;
+export const LINEAR_SHARE = 1e-4;
 /** Keeps the edges around one very large number apart. */
 const RELATIVE_MARGIN = 2 ** -40;
 const SMALLEST_NORMAL = 2 ** -1022;
@@ -63,13 +68,12 @@ export function logEdges(
     const [low = minimum, high = maximum] = linearEdges(minimum, maximum, 1);
     return logEdges(low, high, bins, linear);
   }
-  const place = (end: number) => Math.sign(end) * Math.log1p(Math.abs(end) / linear);
-  const first = place(minimum);
-  const last = place(maximum);
+  const { to, from } = symlog(linear);
+  const first = to(minimum);
+  const last = to(maximum);
   const edges = new Float64Array(bins + 1);
   for (let i = 0; i <= bins; i++) {
-    const along = (first * (bins - i) + last * i) / bins;
-    const edge = Math.sign(along) * Math.expm1(Math.abs(along)) * linear;
+    const edge = from((first * (bins - i) + last * i) / bins);
     edges[i] = Math.min(Math.max(edge, minimum), maximum);
   }
   edges[0] = minimum;
@@ -97,20 +101,27 @@ export function rebin(grids: Grids, edges: Float64Array): Binned {
   const bins = edges.length - 1;
   const counts = new Float64Array(bins);
   const errors = new Float64Array(bins);
-  const below = walk(cells);
-  let left = below(edges[0] as number, "left");
-  const underflow = left.most - left.excess;
+  const below = new Float64Array(bins + 1);
+  const belowErrors = new Float64Array(bins + 1);
+  const stepTo = walk(cells);
+  let left: Below = { least: 0, most: 0, excess: 0 };
   let exact = true;
-  for (let bin = 0; bin < bins; bin++) {
-    const right = below(edges[bin + 1] as number, bin === bins - 1 ? "right" : "left");
-    const { count, error } = between(left, right);
-    counts[bin] = count;
-    errors[bin] = error;
-    exact &&= error === 0;
+  for (let edge = 0; edge <= bins; edge++) {
+    const right = stepTo(edges[edge] as number, edge === bins && bins > 0 ? "right" : "left");
+    const { least, most, excess } = right;
+    below[edge] = most - excess;
+    belowErrors[edge] = Math.ceil(Math.max(excess, most - least - excess));
+    if (edge > 0) {
+      const { count, error } = between(left, right);
+      counts[edge - 1] = count;
+      errors[edge - 1] = error;
+      exact &&= error === 0;
+    }
     left = right;
   }
+  const underflow = below[0] as number;
   const overflow = total(cells.counts) - left.most + left.excess;
-  return { counts, errors, underflow, overflow, exact };
+  return { counts, errors, below, belowErrors, underflow, overflow, exact };
 }
 
 /** Count the elements from `low` to `high`, both included; a cell that an end cuts counts in proportion. */

@@ -1,10 +1,10 @@
 // How far each tensor is from its counterpart in the reference: asked for while the kernel has nothing to sketch.
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import type { Link } from "../link";
-import { outlinePath } from "../marks/outline";
 import type { CompareReply, ComparisonEntry, MatchReply, PairEntry, Span } from "../wire";
-import type { Overlay } from "./from-kernel";
+import { rebin } from "./bins";
 import { readSpan } from "./sketch";
+import type { Overlay } from "./view";
 
 /** A comparison with its arrays read out of the payload. */
 export interface Comparison {
@@ -205,19 +205,13 @@ export function countsOf(
   return { edges, counts };
 }
 
-/** A distribution as it would stand on bins as wide as those of a histogram. */
-export function onBins({ edges, counts }: Counted, bins: ArrayLike<number>): Counted {
-  const width = Math.abs((bins[1] ?? 1) - (bins[0] ?? 0));
-  const share = (cell: number) => width / ((edges[cell + 1] as number) - (edges[cell] as number));
-  return { edges, counts: counts.map((count, cell) => count * share(cell)) };
+/** A distribution on the bins of a histogram: what a cell holds is shared over the bins that it overlaps. */
+export function onBins({ edges, counts }: Counted, bins: Float64Array): Omit<Overlay, "name"> {
+  const cells = { lower: edges.subarray(0, -1), upper: edges.subarray(1), counts, exact: false };
+  return { ...rebin(cells, bins), edges: bins };
 }
 
 /** The reference's distribution, to be laid over a histogram of the values. */
-export function overlayOf(comparison: Comparison, bins: ArrayLike<number>): Overlay {
-  const { edges, counts } = onBins(countsOf(comparison, "reference"), bins);
-  return {
-    name: "reference",
-    tallest: Math.max(...counts),
-    path: (x, y, ends, baseline) => outlinePath(edges, counts, x, y, ends, baseline),
-  };
+export function overlayOf(comparison: Comparison, bins: Float64Array): Overlay {
+  return { name: "reference", ...onBins(countsOf(comparison, "reference"), bins) };
 }

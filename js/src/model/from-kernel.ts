@@ -1,22 +1,14 @@
 // The panels that only show what a kernel says. They come from the kernel too: a notebook need not keep them.
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import type { Link } from "../link";
-import type { Scale } from "../marks/scale";
 import type { PanelsReply } from "../wire";
 import type { Figures } from "./figures";
 import type { Range } from "./range";
 import type { Store } from "./store";
+import type { Overlay } from "./view";
 
 /** Where such a panel stands; each place has a fold, which is there without a kernel too. */
 export type Place = "explanation" | "comparison" | "channels";
-
-/** Another distribution, to be laid over a histogram. */
-export interface Overlay {
-  name: string;
-  tallest: number;
-  /** Its outline from `start` to `end` in pixels. */
-  path(x: Scale, y: Scale, ends: readonly [start: number, end: number], baseline: number): string;
-}
 
 /** What the rest of the page uses of these panels. A tensor is the one that holds the bytes. */
 export interface KernelPanels {

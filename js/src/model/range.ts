@@ -4,7 +4,8 @@ import type { Link } from "../link";
 import type { AffineMap, CountRangeReply, Space } from "../wire";
 import { countBetween, type RangeCount } from "./bins";
 import { debounced } from "./debounced";
-import { gridsIn, type Sketched, statisticsIn } from "./histogram";
+import { type Sketched, statisticsIn } from "./histogram";
+import type { Cells } from "./sketch";
 
 export interface Range {
   low: number;
@@ -17,6 +18,8 @@ export interface Shown {
   tensor: number;
   space: Space;
   sketch: Sketched | null;
+  /** The sketch in this space; null where no element is a finite number. */
+  cells: Cells | null;
 }
 
 const COUNT_AFTER_MS = 150;
@@ -31,12 +34,12 @@ export class RangeChoice {
     return mean === null || std === null ? null : { low: mean - std, high: mean + std };
   });
   readonly count: ReadonlySignal<RangeCount | null> = computed(() => {
-    const { sketch, space } = this.of.value;
+    const { cells } = this.of.value;
     const range = this.shown.value;
-    if (sketch === null || range === null) return null;
+    if (cells === null || range === null) return null;
     const counted = this.counted.value;
     if (counted?.key === this.key()) return { count: counted.count, error: 0, exact: true };
-    return countBetween(gridsIn(sketch, space), range.low, range.high);
+    return countBetween(cells, range.low, range.high);
   });
 
   private readonly counted: Signal<{ key: string; count: number } | null> = signal(null);
@@ -57,11 +60,9 @@ export class RangeChoice {
 
   /** Carry the chosen range over to another space, where one map leads there; else forget it. */
   carryTo(space: Space): void {
-    const range = this.chosen.value;
     const { sketch, space: from } = this.of.value;
-    if (range === null || space === from) return;
-    const map = sketch?.entry.map ?? null;
-    this.chosen.value = map === null || map.scale === 0 ? null : carried(range, map, space);
+    if (space !== from)
+      this.chosen.value = carried(this.chosen.value, sketch?.entry.map ?? null, space);
   }
 
   /** What Python is told. */
@@ -118,11 +119,13 @@ export class RangeChoice {
   }
 }
 
-function carried({ low, high }: Range, map: AffineMap, space: Space): Range {
+/** A range in the other space; null where no map leads there. */
+export function carried(range: Range | null, map: AffineMap | null, space: Space): Range | null {
+  if (range === null || map === null || map.scale === 0) return null;
   const carry = (bound: number) =>
     space === "codes"
       ? (bound - map.offset) / map.scale + map.zero_point
       : (bound - map.zero_point) * map.scale + map.offset;
-  const ends = [carry(low), carry(high)] as const;
+  const ends = [carry(range.low), carry(range.high)] as const;
   return { low: Math.min(...ends), high: Math.max(...ends) };
 }

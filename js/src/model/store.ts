@@ -5,7 +5,7 @@ import { type Manifest, PROTOCOL, type SchemeEntry, type Space } from "../wire";
 import { debounced } from "./debounced";
 import { Findings } from "./findings";
 import { FromKernel, type Load } from "./from-kernel";
-import { type Histogram, histogram, type Sketched, statisticsIn } from "./histogram";
+import type { Histogram, Sketched } from "./histogram";
 import { RangeChoice } from "./range";
 import { Scan } from "./scan";
 import { Shared } from "./shared";
@@ -18,6 +18,7 @@ import {
   type TreeNode,
   visibleRows,
 } from "./tree";
+import { View } from "./view";
 import { WhatIfChoice } from "./what-if";
 
 const DEFAULT_BINS = 50;
@@ -91,12 +92,15 @@ export class Store {
   readonly shownSpace: ReadonlySignal<Space> = computed(() =>
     this.sketch.value?.entry.codes ? this.space.value : "values",
   );
-  readonly histogram: ReadonlySignal<Histogram | null> = computed(() => {
-    const sketched = this.sketch.value;
-    const space = this.shownSpace.value;
-    if (sketched === null || statisticsIn(sketched, space).minimum === null) return null;
-    return histogram(sketched, this.schemeOf(this.selected.value), space, this.bins.value);
-  });
+  readonly view = new View(
+    computed(() => ({
+      sketch: this.sketch.value,
+      scheme: this.schemeOf(this.selected.value),
+      space: this.shownSpace.value,
+    })),
+    this.bins,
+  );
+  readonly histogram: ReadonlySignal<Histogram | null> = this.view.histogram;
 
   private readonly isRead = computed(() => this.scan.progress.value.tensorsLeft === 0);
   /** The name that Python and the page last told each other. */
@@ -117,6 +121,7 @@ export class Store {
         tensor: this.scan.original(this.selected.value),
         space: this.shownSpace.value,
         sketch: this.sketch.value,
+        cells: this.view.points.value,
       })),
     );
     this.findings = new Findings(
@@ -205,6 +210,7 @@ export class Store {
     batch(() => {
       this.selected.value = tensor;
       this.range.forget();
+      this.view.reset();
       this.whatIf.forget();
       this.fromKernel.panels.peek()?.forgetTensor();
       this.reveal(tensor);
@@ -222,6 +228,7 @@ export class Store {
   show(space: Space): void {
     batch(() => {
       this.range.carryTo(space);
+      this.view.carryTo(space);
       this.space.value = space;
     });
   }
@@ -265,6 +272,8 @@ export class Store {
       if (manifest.revision !== this.manifest.value.revision) {
         this.scan.forget();
         this.range.forget();
+        this.view.reset();
+        this.view.held.value = null;
         this.whatIf.forget();
         this.findings.forget();
         this.fromKernel.panels.peek()?.forgetModel();

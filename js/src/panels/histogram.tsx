@@ -1,10 +1,12 @@
 // The distribution of the selected tensor, and the choice of how to show it.
-import { hasBinChoice } from "../model/histogram";
+import type { Signal } from "@preact/signals";
+import { hasAxisChoice, hasBinChoice } from "../model/histogram";
 import type { Store } from "../model/store";
 import { Choice } from "../parts/choice";
 import { Slider } from "../parts/slider";
 import { Chart } from "./chart";
 import { RangeRow } from "./range";
+import { look, ViewRow } from "./view";
 
 const MIN_BINS = 10;
 const MAX_BINS = 200;
@@ -13,9 +15,24 @@ const BIN_STEP = 5;
 export function HistogramPanel({ store }: { store: Store }) {
   const drawn = store.histogram.value;
   return (
-    <section class="qw-histogram" aria-label="Distribution">
+    <section
+      class="qw-histogram"
+      aria-label="Distribution"
+      onKeyDown={(event) => {
+        const { key, shiftKey, target } = event;
+        const isTaken = (target as Element).closest("input, select, [role=slider]") !== null;
+        if (drawn && !isTaken && look(store, key, shiftKey)) event.preventDefault();
+      }}
+    >
       <Controls store={store} />
-      {drawn === null ? <Nothing store={store} /> : <Chart store={store} drawn={drawn} />}
+      {drawn === null ? (
+        <Nothing store={store} />
+      ) : (
+        <>
+          <Chart store={store} drawn={drawn} />
+          <ViewRow store={store} drawn={drawn} />
+        </>
+      )}
       <RangeRow store={store} />
     </section>
   );
@@ -25,6 +42,7 @@ function Controls({ store }: { store: Store }) {
   const sketched = store.sketch.value;
   const scheme = store.schemeOf(store.selected.value);
   const space = store.shownSpace.value;
+  const { view } = store;
   const hasCodes = sketched !== null && sketched.entry.codes !== null;
   const panels = store.fromKernel.panels.value;
   const binned = sketched !== null && hasBinChoice(sketched, scheme, space);
@@ -69,6 +87,19 @@ function Controls({ store }: { store: Store }) {
           store.logarithmic.value = chosen === "log";
         }}
       />
+      {sketched !== null && store.histogram.value !== null && (
+        <>
+          {hasAxisChoice(sketched, scheme, space) && (
+            <Toggle
+              name="Symlog"
+              label="Logarithmic axis on both sides of zero"
+              isOn={view.isSymlog}
+            />
+          )}
+          <Toggle name="Cumulative" label="Elements up to each edge" isOn={view.isCumulative} />
+          <Toggle name="Marks" label="Marks on the axis" isOn={view.hasLandmarks} />
+        </>
+      )}
       {space === "values" && panels?.overlay.value && (
         <Choice<"shown" | "hidden">
           label="Reference over the histogram"
@@ -94,6 +125,19 @@ function Controls({ store }: { store: Store }) {
         hasCodes && <span class="qw-quiet">one bar per code</span>
       )}
     </div>
+  );
+}
+
+function Toggle({ name, label, isOn }: { name: string; label: string; isOn: Signal<boolean> }) {
+  return (
+    <Choice<"on" | "off">
+      label={label}
+      options={[["on", name]]}
+      chosen={isOn.value ? "on" : "off"}
+      onChoose={() => {
+        isOn.value = !isOn.value;
+      }}
+    />
   );
 }
 
