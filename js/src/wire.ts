@@ -160,9 +160,14 @@ export interface Manifest {
   tensors: TensorColumns;
 }
 
-/** Sketches that survive without a kernel; the payload follows. */
+/**
+ * Sketches that survive without a kernel; the payload follows.
+ *
+ * So many of them are `coarse`: the kernel has them in more and smaller cells.
+ */
 export interface SketchPack {
   revision: number;
+  coarse: number;
   sketches: SketchEntry[];
 }
 

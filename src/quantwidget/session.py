@@ -17,6 +17,7 @@ from quantwidget.channel_rows import rows_of
 from quantwidget.comparison_entry import comparison_entry, notes_of, pair_entries, unmatched_entries
 from quantwidget.effect_entry import effect_entry
 from quantwidget.jobs import Jobs
+from quantwidget.packing import Piece, chosen_pieces, joined
 from quantwidget.scanning import is_local
 from quantwidget.sketches import Payload
 from quantwidget.sketching import Job, Sketching
@@ -201,17 +202,26 @@ class Session:
             reply = _error(number, "failed", f"{type(error).__name__}: {error}")
         return asdict(reply), payload
 
-    def pack(self, budget: int) -> tuple[wire.SketchPack, bytes]:
-        """Gather the sketches made so far, in the order of the file, while their payload stays within ``budget``."""
-        payload = Payload()
-        entries = []
+    def pack(
+        self, budget: float = math.inf, *, first: str | None = None, in_full: bool = True
+    ) -> tuple[wire.SketchPack, bytes]:
+        """Gather the sketches made so far while they stay, compressed, within about ``budget`` bytes.
+
+        See `chosen_pieces`; the tensor called ``first`` matters most, then weights with codes, then the others.
+        """
+
+        def piece_of(number: int) -> Piece:
+            payload = Payload()
+            entry = self._entry(number, self._sketching.sketches[number], payload)
+            return Piece(entry, payload.tobytes())
+
+        def rank(number: int) -> tuple[bool, bool, int]:
+            tensor = self._tensors[number]
+            return tensor.name != first, not (tensor.is_quantized and tensor.role == "weight"), number
+
         with self._lock:
-            for number, sketch in sorted(self._sketching.sketches.items()):
-                entry = self._entry(number, sketch, payload)
-                if payload.nbytes > budget:
-                    break
-                entries.append(entry)
-        return wire.SketchPack(revision=self._revision, sketches=entries), payload.tobytes()
+            order = sorted(self._sketching.sketches, key=rank)
+            return joined(chosen_pieces(order, piece_of, budget, in_full=in_full), self._revision)
 
     def scan_for(self, seconds: float, *, first: str | None = None) -> None:
         """Sketch tensors for about this long: the one called ``first``, then the others in the order of the file."""

@@ -7,15 +7,16 @@ import math
 import zlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import anywidget
 import traitlets
 
 from quantwidget import __version__
-from quantwidget.export import fallback_html, page_html, static_file
+from quantwidget.export import NO_SCRIPTS, fallback_html, page_html, static_file
 from quantwidget.manifest import manifest_of
 from quantwidget.opening import load_tensor_index
+from quantwidget.packing import zipped
 from quantwidget.session import Session
 from quantwidget.table import columns_of, data_frame
 
@@ -33,6 +34,12 @@ EAGER_SECONDS = 0.05
 
 SKETCH_BUDGET = 1 << 20
 """Bytes of sketches that are kept in the notebook."""
+
+PAGE_BYTES = 4_000_000
+"""Size of the page that `QuantWidget.to_html` writes, where nothing else is asked for."""
+
+BASE64_SHARE = 3 / 4
+"""Bytes that a character of base64 stands for."""
 
 DEFAULT_HEIGHT = 480
 REVISION = 1
@@ -114,13 +121,13 @@ class QuantWidget(anywidget.AnyWidget):
             reference=self._reference,
             match=match,
         )
-        selected = _first_weight(self._index)
-        self._session.scan_for(EAGER_SECONDS, first=selected)
+        first = _first_weight(self._index)
+        self._session.scan_for(EAGER_SECONDS, first=first)
         manifest = manifest_of(self._index, version=__version__, revision=REVISION, reference=self._reference)
         super().__init__(
             _manifest=zlib.compress(json.dumps(asdict(manifest)).encode()),
-            _sketches=self._packed_sketches(),
-            selected=selected,
+            _sketches=zipped(*self._session.pack(SKETCH_BUDGET, first=first)),
+            selected=first,
             theme=theme,
             height=height,
         )
@@ -209,10 +216,21 @@ class QuantWidget(anywidget.AnyWidget):
         self._session.scan_for(float("inf"))
         return data_frame(columns_of(self._index, self._session.sketches), backend)
 
-    def to_html(self, path: str | os.PathLike[str]) -> Path:
+    def to_html(
+        self, path: str | os.PathLike[str], *, embed: Literal["overview", "sketches"] | int | None = None
+    ) -> Path:
         """Write one HTML file that opens from disk, without a kernel and without a network.
 
-        It holds the layers, the statistics and the sketches of every tensor; nothing of the tensors themselves.
+        It holds the layers, the statistics and the sketches of the tensors; nothing of the tensors themselves. The page
+        says what is in it.
+
+        Parameters
+        ----------
+        embed
+            ``"sketches"``: every distribution as it is shown here. ``"overview"``: every distribution in a few hundred
+            cells, about a kilobyte each. A number of bytes that the file may take: as much as goes in; the selected
+            tensor and weights with codes come first, and what does not go in as it is does so coarsely. By default
+            4 MB.
 
         Returns
         -------
@@ -223,29 +241,63 @@ class QuantWidget(anywidget.AnyWidget):
         ------
         FileNotFoundError
             There is no such folder.
+        ValueError
+            ``embed`` is none of these, or so few bytes that the layers alone do not go in.
         """
         target = Path(path)
         if not target.parent.is_dir():
             message = f"there is no folder {target.parent}"
             raise FileNotFoundError(message)
-        self._session.scan_for(float("inf"))
+        is_budget = isinstance(embed, int) and not isinstance(embed, bool)
+        if not is_budget and embed not in ("overview", "sketches", None):
+            message = f"embed is 'overview', 'sketches' or a number of bytes, not {embed!r:.80}"
+            raise ValueError(message)
+        self._session.scan_for(math.inf)
         self._sketches = self._packed_sketches()
-        traits = {
-            "_manifest": self._manifest,
-            "_sketches": self._packed_sketches(budget=1 << 31),
-            "selected": self.selected,
-            "theme": self.theme,
-            "height": self.height,
-        }
-        target.write_text(page_html(traits, title=Path(self._index.source).name or "model"), encoding="utf-8")
+        limit = math.inf if isinstance(embed, str) else PAGE_BYTES if embed is None else embed
+        target.write_bytes(self._page(limit, is_strict=is_budget, in_full=embed != "overview"))
         return target
+
+    def _page(self, limit: float, *, is_strict: bool, in_full: bool) -> bytes:
+        """Make a page of at most ``limit`` bytes; where it is not strict, of more if the layers alone take more."""
+        names = ("_manifest", "selected", "theme", "height", "range", "what_if")
+        traits = {name: getattr(self, name) for name in names}
+        title = Path(self._index.source).name or "model"
+        fallback = fallback_html(self._index, self._session.sketches, hint=NO_SCRIPTS)
+
+        def page(sketches: bytes) -> bytes:
+            return page_html({**traits, "_sketches": sketches}, title=title, fallback=fallback).encode()
+
+        room = limit - len(page(b""))
+        if room < 0 and is_strict:
+            message = f"a page of this model takes at least {len(page(b'')):,} bytes"
+            raise ValueError(message)
+        # What is packed is measured piece by piece, and a little larger or smaller as a whole.
+        for part in (1.0, 0.9, 0.5, 0.0):
+            made = page(self._packed_sketches(max(room, 0) * part * BASE64_SHARE, in_full=in_full))
+            if len(made) <= limit:
+                break
+        return made
+
+    def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:  # noqa: ANN401, FBT001, FBT002, ARG002 -- as ipywidgets has it
+        """Return the synced traits by name, whatever they hold.
+
+        ipywidgets would leave out of embedded pages what a trait holds by default: the module and the styles, without
+        which nothing is shown.
+        """
+        state: dict[str, Any] = super().get_state(key=key)
+        return state
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:  # noqa: ANN401 - as anywidget has it
         bundle = super()._repr_mimebundle_(**kwargs)
         if bundle is None:
             return None
         data, metadata = bundle
-        return {**data, "text/html": fallback_html(self._index), "text/plain": repr(self)}, metadata
+        return {
+            **data,
+            "text/html": fallback_html(self._index, self._session.sketches),
+            "text/plain": repr(self),
+        }, metadata
 
     def __repr__(self) -> str:
         """One line about the model."""
@@ -274,11 +326,8 @@ class QuantWidget(anywidget.AnyWidget):
         if self._session.is_complete and not was_complete:
             self._sketches = self._packed_sketches()
 
-    def _packed_sketches(self, budget: int = SKETCH_BUDGET) -> bytes:
-        pack, payload = self._session.pack(budget)
-        header = json.dumps(asdict(pack)).encode()
-        header += b" " * (-(len(header) + 8) % 8)
-        return len(header).to_bytes(8, "little") + header + payload
+    def _packed_sketches(self, budget: float = SKETCH_BUDGET, *, in_full: bool = True) -> bytes:
+        return zipped(*self._session.pack(budget, first=self.selected, in_full=in_full))
 
 
 def _kept(index: TensorIndex, cache: bool | str | os.PathLike[str] | None) -> SketchCache | None:  # noqa: FBT001

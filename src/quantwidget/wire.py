@@ -185,9 +185,13 @@ class Manifest:
 
 @dataclass(frozen=True, kw_only=True)
 class SketchPack:
-    """Sketches that survive without a kernel; the payload follows."""
+    """Sketches that survive without a kernel; the payload follows.
+
+    So many of them are ``coarse``: the kernel has them in more and smaller cells.
+    """
 
     revision: int
+    coarse: int
     sketches: list[SketchEntry]
 
 

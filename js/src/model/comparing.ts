@@ -149,6 +149,9 @@ export class Comparing {
     try {
       if (tensor === MATCH) {
         const { reply } = await this.link.ask<MatchReply>("match");
+        const lists = [reply.pairs, reply.unmatched, reply.unmatched_reference, reply.notes];
+        if (!lists.flat().every((item) => item !== null && item !== undefined))
+          throw new Error("what was sent of the match is none");
         return reply.complete
           ? () => {
               this.match.value = reply;

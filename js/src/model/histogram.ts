@@ -23,6 +23,7 @@ export interface Histogram {
 
 /** One bar per code up to this width. */
 const BARS_PER_CODE_BITS = 8;
+const MOST_BARS = 4096;
 const SPARKLINE_BINS = 32;
 const MOST_FLOAT_BARS = 32;
 /** Codes that are counted on these grids are no integers but narrow floats. */
@@ -84,7 +85,8 @@ export function histogram(
   const onIntegers = isInteger && (space === "codes" || map !== null);
   if (onIntegers) {
     const codes = statisticsIn(sketched, "codes");
-    const single = barPerCode(sketched, scheme, space);
+    const reach = (codes.maximum ?? 0) - (codes.minimum ?? 0);
+    const single = barPerCode(sketched, scheme, space) && reach < MOST_BARS;
     // A file may hold codes outside the range that its scheme states.
     const first = Math.min(
       codes.minimum ?? 0,
