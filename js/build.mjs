@@ -12,8 +12,8 @@ const flags = new Set(process.argv.slice(2));
 
 // Largest size in bytes, minified and after gzip.
 const BUDGETS = {
-  "widget.js": { bytes: 120_000, gzip: 44_000 },
-  "page.js": { bytes: 120_000, gzip: 44_000 },
+  "widget.js": { bytes: 122_000, gzip: 44_500 },
+  "page.js": { bytes: 122_000, gzip: 44_500 },
   "widget.css": { bytes: 14_500, gzip: 12_000 },
 };
 

@@ -41,7 +41,7 @@ function ProgressPart({ store }: { store: Store }) {
     const coarse = scan.coarse.value;
     return (
       <span class="qw-progress qw-quiet" aria-live="polite">
-        no kernel · distributions of {tensorsLeft > 0 && `${count(tensorsTotal - tensorsLeft)} of `}
+        no kernel: distributions of {tensorsLeft > 0 && `${count(tensorsTotal - tensorsLeft)} of `}
         {count(tensorsTotal)} tensors{coarse > 0 && `, ${count(coarse)} of them coarse`}
       </span>
     );
