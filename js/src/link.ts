@@ -30,6 +30,8 @@ interface Waiting {
 }
 
 const BUSY_AFTER_MS = 2000;
+/** Answers come in the order of the questions, or nearly so. */
+const LOST_AFTER_MS = 1000;
 /** A kernel that is busy is asked whether it is still there, less and less often. */
 const FIRST_PROBE_MS = 4000;
 const LAST_PROBE_MS = 60_000;
@@ -112,7 +114,7 @@ export class Link {
     const asked = this.nextId;
     try {
       await this.ask("hello");
-      setTimeout(() => this.giveUp("the kernel has lost what it was asked", asked), BUSY_AFTER_MS);
+      setTimeout(() => this.giveUp("the kernel has lost what it was asked", asked), LOST_AFTER_MS);
     } catch {
       // Presence says so.
     }

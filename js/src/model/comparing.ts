@@ -150,7 +150,7 @@ export class Comparing {
       if (tensor === MATCH) {
         const { reply } = await this.link.ask<MatchReply>("match");
         const lists = [reply.pairs, reply.unmatched, reply.unmatched_reference, reply.notes];
-        if (!lists.flat().every((item) => item !== null && item !== undefined))
+        if (!lists.every((list) => Array.isArray(list) && !list.includes(null as never)))
           throw new Error("what was sent of the match is none");
         return reply.complete
           ? () => {

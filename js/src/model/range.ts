@@ -106,7 +106,8 @@ export class RangeChoice {
         const body = { tensor, space, ...this.shown.peek() };
         const { reply } = await this.link.ask<CountRangeReply>("count_range", body);
         if (!reply.complete) continue;
-        if (!(reply.count >= 0 && reply.count <= sketch.entry.statistics.count)) break;
+        const { count } = sketch.entry.statistics;
+        if (!Number.isInteger(reply.count) || reply.count < 0 || reply.count > count) break;
         this.counted.value = { key, count: reply.count };
         break;
       }

@@ -171,7 +171,7 @@ export class Scan {
   private integrate({ reply, payload }: { reply: ScanReply; payload: Uint8Array }): void {
     batch(() => {
       this.take(reply.sketches, payload);
-      for (const { tensor, reason } of reply.failed) this.failures.set(tensor, reason);
+      for (const { tensor, reason } of reply.failed) this.failures.set(tensor, String(reason));
       const { nbytes, parameters } = this.manifest.peek().tensors;
       const share = reply.elements_done / Math.max(parameters[reply.in_work] ?? 1, 1);
       const isWanted = this.running.peek() || reply.in_work === this.original(this.selected.peek());

@@ -4,7 +4,7 @@
 const MOST_BYTES = 2 ** 29;
 
 /** Inflate; rejects with a sentence where that is no zlib, is cut short, or grows beyond all measure. */
-export async function unzip(packed: Uint8Array): Promise<Uint8Array> {
+export async function unzip(packed: Uint8Array, most = MOST_BYTES): Promise<Uint8Array> {
   const stream = new Blob([packed as BlobPart])
     .stream()
     .pipeThrough(new DecompressionStream("deflate"));
@@ -15,7 +15,7 @@ export async function unzip(packed: Uint8Array): Promise<Uint8Array> {
     const { done, value } = await reader.read();
     if (done) break;
     length += value.length;
-    if (length > MOST_BYTES) {
+    if (length > most) {
       void reader.cancel();
       throw new Error("it is too large");
     }
