@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import zlib
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +22,6 @@ from quantwidget.session import Session
 from quantwidget.table import columns_of, data_frame
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
     from quantwidget.cache import SketchCache
@@ -43,6 +43,15 @@ BASE64_SHARE = 3 / 4
 
 DEFAULT_HEIGHT = 480
 REVISION = 1
+
+
+def _front_end(name: str) -> Path | str:
+    """Return a built file for anywidget: its text, or its path where it is followed while it is built anew.
+
+    anywidget keeps every widget that follows a path alive for ever.
+    """
+    path = static_file(name)
+    return path if os.environ.get("ANYWIDGET_HMR") == "1" else path.read_text(encoding="utf-8")
 
 
 def _owned_by_python(trait: traitlets.TraitType[Any, Any]) -> Any:  # noqa: ANN401 - traitlets types tags so
@@ -90,8 +99,8 @@ class QuantWidget(anywidget.AnyWidget):
         ``source`` or ``reference`` is none of these: nothing in it holds numbers.
     """
 
-    _esm = static_file("widget.js")
-    _css = static_file("widget.css")
+    _esm = _front_end("widget.js")
+    _css = _front_end("widget.css")
 
     _manifest = _owned_by_python(traitlets.Bytes())
     _sketches = _owned_by_python(traitlets.Bytes())
