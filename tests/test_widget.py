@@ -245,7 +245,7 @@ def test_the_table_draws_distributions_and_layers_without_a_script_or_a_style():
     heights = [float(bar["height"]) for bar in bars]
     assert heights == [round(60 * nbytes / 72, 1) for nbytes in (16, 72, 20, 20)]
     assert [bar["opacity"] for bar in bars] == ["0.4", "0.9", "0.4", "0.4"]
-    assert "The largest, b, takes 72." in html
+    assert "the most, 72, in b." in html
 
 
 def test_the_table_is_all_text_where_a_host_takes_pictures_away():

@@ -158,11 +158,11 @@ def _layer_bars(index: TensorIndex) -> str:
         )
     width = len(shown) * BAR_WIDTH
     which = f"the first {len(shown)} of {len(layers):,} layers" if len(shown) < len(layers) else "each layer"
-    paler = "; paler: no codes" if with_codes else ""
+    paler = "; paler where a layer holds no codes" if with_codes else ""
     return (
         f'<svg width="{width}" height="{BAR_HEIGHT}" viewBox="0 0 {width} {BAR_HEIGHT}" fill="currentColor" role="img" '
-        f'aria-label="Bytes of {which}">{"".join(bars)}</svg>'
-        f"<p>Bytes of {which}{paler}. The largest, {_text(largest or 'no layer')}, takes {most:,}.</p>"
+        f'aria-label="Bytes of {which}{paler}">{"".join(bars)}</svg>'
+        f"<p>Bytes by layer: the most, {most:,}, in {_text(largest or 'none')}.</p>"
     )
 
 
