@@ -172,6 +172,9 @@ def test_one_tensor_is_counted_more_finely_before_the_others_are_looked_at():
 def test_what_is_exact_already_is_not_counted_more_finely(session):
     reply, _ = ask(session, "scan", tensors=[0], finer=0)
     assert [(entry["is_finest"], entry["finer_codes"]) for entry in reply["sketches"]] == [(True, None)]
+    # A page that holds a coarse sketch of it gets the exact one.
+    again, _ = ask(session, "scan", tensors=[], finer=0)
+    assert again["sketches"] == reply["sketches"]
 
 
 def test_a_sketch_outlives_a_second_pass_that_fails():
