@@ -17,10 +17,10 @@ const flags = new Set(process.argv.slice(2));
 
 // Largest size in bytes, minified and after gzip.
 const BUDGETS = {
-  "widget.js": { bytes: 122_000, gzip: 45_000 },
+  "widget.js": { bytes: 128_000, gzip: 47_000 },
   "kernel-panels.js": { bytes: 40_000, gzip: 15_000 },
-  "page.js": { bytes: 122_000, gzip: 45_000 },
-  "widget.css": { bytes: 13_000, gzip: 4_000 },
+  "page.js": { bytes: 128_000, gzip: 47_000 },
+  "widget.css": { bytes: 13_500, gzip: 4_200 },
 };
 
 /** Names the sources as they are now: two bundles go together when they are of the same sources. */

@@ -188,6 +188,9 @@ def test_one_tensor_is_counted_more_finely_before_the_others_are_looked_at():
 def test_what_is_exact_already_is_not_counted_more_finely(session):
     reply, _ = ask(session, "scan", tensors=[0], finer=0)
     assert [(entry["is_finest"], entry["finer_codes"]) for entry in reply["sketches"]] == [(True, None)]
+    # A page that holds a coarse sketch of it gets the exact one.
+    again, _ = ask(session, "scan", tensors=[], finer=0)
+    assert again["sketches"] == reply["sketches"]
 
 
 def test_a_sketch_outlives_a_second_pass_that_fails():
@@ -312,10 +315,14 @@ def test_threads_may_ask_at_the_same_time(session):
 
 def test_a_pack_keeps_to_its_budget(session):
     session.scan_for(60)
-    small, payload = session.pack(2000)
-    assert [entry.tensor for entry in small.sketches] == [0]
-    assert len(payload) > 0
-    assert len(session.pack(1 << 30)[0].sketches) == 2
+    whole, payload = session.pack()
+    assert (whole.coarse, [entry.tensor for entry in whole.sketches]) == (0, [0, 1])
+    coarse, less = session.pack(3000)
+    assert (coarse.coarse, [entry.tensor for entry in coarse.sketches]) == (1, [0, 1])
+    assert len(less) < len(payload) / 4
+    few, _ = session.pack(1000)
+    assert (few.coarse, [entry.tensor for entry in few.sketches]) == (0, [0])
+    assert session.pack(0)[0].sketches == []
 
 
 def test_a_count_that_failed_is_not_taken_for_a_count_of_nothing(session):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import zlib
@@ -10,6 +12,7 @@ import pytest
 import safetensors.numpy
 import torch
 import traitlets
+from ipywidgets.embed import embed_minimal_html
 from models import model, plain, quantized
 from onnx import helper, numpy_helper
 
@@ -53,10 +56,11 @@ def test_the_manifest_lists_every_tensor_and_no_path(widget):
 
 
 def test_small_models_carry_their_sketches_from_the_start(widget):
-    length = int.from_bytes(widget._sketches[:8], "little")
-    pack = json.loads(widget._sketches[8 : 8 + length])
+    stored = zlib.decompress(widget._sketches)
+    length = int.from_bytes(stored[:8], "little")
+    pack = json.loads(stored[8 : 8 + length])
     assert [entry["tensor"] for entry in pack["sketches"]] == [0, 1]
-    assert (8 + length) % 8 == 0
+    assert (pack["coarse"], length % 8) == (0, 0)
 
 
 def test_the_first_weight_is_selected_and_selection_gives_the_tensor(widget):
@@ -120,7 +124,7 @@ def test_sketches_are_kept_once_everything_has_been_read(monkeypatch):
     while not widget._session.is_complete:
         request = {"id": 1, "protocol": wire.PROTOCOL, "op": "scan", "tensors": list(range(8)), "finer": -1}
         widget._handle_custom_msg(request, [])
-    assert len(widget._sketches) > 8 * 1000 * 8 > before
+    assert len(zlib.decompress(widget._sketches)) > 8 * 1000 * 8 > before
     widget.close()
 
 
@@ -214,6 +218,9 @@ def test_the_table_escapes_names_and_stays_small():
     assert 10_000 < len(html.encode()) <= 20_000
 
 
+TABLE = {"div", "p", "b", "table", "thead", "tbody", "tr", "th", "td", "svg", "rect"}
+
+
 class Tags(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
@@ -223,23 +230,90 @@ class Tags(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
 
+def parsed(html):
+    parser = Tags()
+    parser.feed(html)
+    return parser.tags
+
+
+def test_the_table_draws_distributions_and_layers_without_a_script_or_a_style():
+    rng = np.random.default_rng(8)
+    index = model(
+        plain("a.bias", np.array([1, 1, 1, 3], np.float32)),
+        quantized("b.weight", rng.integers(-128, 128, (8, 9), dtype=np.int8), 0.5),
+        plain("c.weight", np.full(5, np.nan, np.float32)),
+        plain("d.weight", np.full(5, 7, np.float32)),
+    )
+    sketches = {name: tensor.sketch() for name, tensor in index.tensors.items()}
+    html = fallback_html(index, sketches)
+    assert {tag for tag, _ in parsed(html)} <= TABLE
+    assert not {"style", "class", "onload"} & {name for _, attrs in parsed(html) for name in attrs}
+    assert "1 █\N{NO-BREAK SPACE}" in html
+    assert "▃ 3<" in html
+    assert "nothing finite" in html
+    assert "all 7" in html
+    bars = [attrs for tag, attrs in parsed(html) if tag == "rect"]
+    heights = [float(bar["height"]) for bar in bars]
+    assert heights == [round(60 * nbytes / 72, 1) for nbytes in (16, 72, 20, 20)]
+    assert [bar["opacity"] for bar in bars] == ["0.4", "0.9", "0.4", "0.4"]
+    assert "the most, 72, in b." in html
+
+
+def test_the_table_is_all_text_where_a_host_takes_pictures_away():
+    index = model(*(plain(f"l{place}.weight", np.arange(6.0)) for place in range(70)))
+    picture = re.search("<svg.*</svg>", fallback_html(index))[0]
+    assert not re.sub("<[^>]*>", "", picture)
+    assert picture.count("<rect") == 60
+    assert "the first 60 of 70 layers" in fallback_html(index)
+
+
+@pytest.mark.parametrize("embed", ["overview", "sketches", None, 250_000, 400_000])
+def test_a_page_holds_what_it_is_asked_to(tmp_path, embed):
+    rng = np.random.default_rng(9)
+    widget = qw.QuantWidget({f"l{number}.weight": rng.standard_normal(4000).astype(np.float32) for number in range(30)})
+    page = widget.to_html(tmp_path / "page.html", embed=embed)
+    text = page.read_text(encoding="utf-8")
+    state = json.loads(re.search('id="quantwidget-state">(.*?)</script>', text)[1])
+    stored = zlib.decompress(base64.b64decode(state["_sketches"]["base64"]))
+    pack = json.loads(stored[8 : 8 + int.from_bytes(stored[:8], "little")])
+    in_full = 30 - pack["coarse"]
+    assert len(pack["sketches"]) == 30
+    expected = {"overview": (0, 0), "sketches": (30, 30), None: (30, 30), 250_000: (1, 10), 400_000: (8, 25)}
+    assert expected[embed][0] <= in_full <= expected[embed][1]
+    if isinstance(embed, int):
+        assert embed * 0.8 < page.stat().st_size <= embed
+    assert {"range", "what_if", "selected", "theme", "height"} <= state.keys()
+    widget.close()
+
+
+@pytest.mark.parametrize("embed", [5, 100_000, True, "everything", 2.5])
+def test_a_page_that_cannot_be_is_refused(widget, tmp_path, embed):
+    with pytest.raises(ValueError, match=r"at least [\d,]+ bytes|embed is 'overview', 'sketches' or a number of bytes"):
+        widget.to_html(tmp_path / "page.html", embed=embed)
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_an_embedded_page_keeps_the_module_and_the_styles(widget):
+    state = widget.get_state(drop_defaults=True)
+    assert state.keys() >= {"_esm", "_css", "_manifest", "_sketches", "theme", "height"}
+    assert widget.get_state("theme", drop_defaults=True) == {"theme": "auto"}
+    html = io.StringIO()
+    embed_minimal_html(html, views=[widget])
+    embedded = json.loads(re.search(r'widget-state\+json">(.*?)</script>', html.getvalue(), re.DOTALL)[1])
+    kept = embedded["state"][widget.model_id]["state"]
+    assert len(kept["_esm"]) > 50_000
+    assert kept["height"] == 480
+
+
 def test_the_page_is_self_contained_and_names_stay_inside_it(tmp_path):
     widget = qw.QuantWidget(model(plain(HOSTILE, np.zeros(3)), producer=HOSTILE))
     page = widget.to_html(tmp_path / "page.html")
     parser = Tags()
     parser.feed(page.read_text(encoding="utf-8"))
-    assert [tag for tag, _ in parser.tags] == [
-        "html",
-        "head",
-        "meta",
-        "meta",
-        "title",
-        "style",
-        "body",
-        "div",
-        "script",
-        "script",
-    ]
+    tags = [tag for tag, _ in parser.tags]
+    assert (tags.count("script"), tags.count("style")) == (3, 1)
+    assert set(tags) <= {"html", "head", "meta", "title", "style", "body", "div", "script", *TABLE}
+    assert not any(name.startswith("on") for _, attrs in parser.tags for name in attrs)
     assert not any("src" in attrs or "href" in attrs for _, attrs in parser.tags)
     assert not re.search(r"@import|url\(", page.read_text(encoding="utf-8"))
     widget.close()
@@ -249,9 +323,9 @@ def test_writing_a_page_keeps_the_sketches_in_the_notebook_too(monkeypatch, tmp_
     monkeypatch.setattr("quantwidget.widget.EAGER_SECONDS", -1)
     numbers = np.random.default_rng(7).standard_normal(1000)
     widget = qw.QuantWidget(model(*(plain(name, numbers) for name in "abcdefgh")))
-    before = len(widget._sketches)
+    before = len(zlib.decompress(widget._sketches))
     widget.to_html(tmp_path / "page.html")
-    assert len(widget._sketches) > before + 2000 * 8
+    assert len(zlib.decompress(widget._sketches)) > before + 2000 * 8
     widget.close()
 
 
@@ -301,7 +375,8 @@ def test_a_channel_is_one_of_the_selected_tensor():
     widget.close()
 
 
-def pack_of(sketches):
+def pack_of(packed):
+    sketches = zlib.decompress(packed)
     length = int.from_bytes(sketches[:8], "little")
     return json.loads(sketches[8 : 8 + length])
 

@@ -137,34 +137,44 @@ export async function traitsOf(
 ): Promise<Record<string, unknown>> {
   return {
     _manifest: await deflated(manifestOf(spec)),
-    _sketches: packedSketches(spec, stored ? undefined : []),
+    _sketches: await packedSketches(spec, stored ? undefined : []),
     selected,
     theme: "auto",
     height: 480,
   };
 }
 
-/** Compress a manifest, as `zlib.compress` does. */
-export async function deflated(manifest: Manifest): Promise<Uint8Array> {
-  const stream = new Blob([JSON.stringify(manifest)])
+/** Compress bytes, or a manifest as JSON, as `zlib.compress` does. */
+export async function deflated(held: Manifest | Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
+  const stream = new Blob([held instanceof Uint8Array ? held : JSON.stringify(held)])
     .stream()
     .pipeThrough(new CompressionStream("deflate"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-/** Eight bytes of length, a JSON header, the payload; of the given tensors, or of all. */
-export function packedSketches(spec: ModelSpec, tensors = [...spec.tensors.keys()]): Uint8Array {
+/** Eight bytes of length, a JSON header, the payload, compressed; of the given tensors, or of all. */
+export async function packedSketches(
+  spec: ModelSpec,
+  tensors = [...spec.tensors.keys()],
+  coarse = 0,
+): Promise<Uint8Array> {
   const payload = new Payload();
   const sketches = tensors.flatMap((tensor) => {
     const entry = spec.tensors[tensor]?.sketch?.(tensor, payload);
     return entry === undefined ? [] : [entry];
   });
   const { revision = 1, findings = [], moreFindings = 0 } = spec;
-  const text = JSON.stringify({ revision, sketches, findings, more_findings: moreFindings });
+  const text = JSON.stringify({
+    revision,
+    coarse,
+    sketches,
+    findings,
+    more_findings: moreFindings,
+  });
   const header = new TextEncoder().encode(text.padEnd(Math.ceil(text.length / 8) * 8));
   const length = new Uint8Array(8);
   new DataView(length.buffer).setUint32(0, header.length, true);
-  return joined([length, header, payload.bytes()]);
+  return deflated(joined([length, header, payload.bytes()]));
 }
 
 /** A scheme with one scale for the whole tensor. */

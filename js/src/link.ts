@@ -24,11 +24,19 @@ export interface Answer<Reply> {
 export class RefusedError extends Error {}
 
 interface Waiting {
+  op: string;
   resolve(answer: Answer<unknown>): void;
   reject(reason: Error): void;
 }
 
 const BUSY_AFTER_MS = 2000;
+/** Answers come in the order of the questions, or nearly so. */
+const LOST_AFTER_MS = 1000;
+/** A kernel that is busy is asked whether it is still there, less and less often. */
+const FIRST_PROBE_MS = 4000;
+const LAST_PROBE_MS = 60_000;
+/** What hosts announce when the connection to the kernel has come or gone. */
+const CONNECTION_EVENTS = ["comm:close", "comm_live_update"];
 
 export class Link {
   readonly presence: Signal<Presence> = signal<Presence>("asking");
@@ -36,11 +44,17 @@ export class Link {
   private readonly cleanups: (() => void)[] = [];
   private nextId = 1;
   private patience: ReturnType<typeof setTimeout> | undefined;
+  private probeAfter = FIRST_PROBE_MS;
 
   constructor(private readonly model: HostModel) {
     const receive = (content: unknown, buffers: unknown) => this.receive(content, buffers);
     model.on("msg:custom", receive);
     this.cleanups.push(() => model.off("msg:custom", receive));
+    const probe = () => void this.probe();
+    for (const event of CONNECTION_EVENTS) {
+      model.on(event, probe);
+      this.cleanups.push(() => model.off(event, probe));
+    }
   }
 
   /** Read a trait. */
@@ -83,24 +97,43 @@ export class Link {
   ask<Reply>(op: string, body: Record<string, unknown> = {}): Promise<Answer<Reply>> {
     const id = this.nextId++;
     return new Promise<Answer<Reply>>((resolve, reject) => {
-      this.waiting.set(id, { resolve: resolve as Waiting["resolve"], reject });
+      this.waiting.set(id, { op, resolve: resolve as Waiting["resolve"], reject });
       this.watchPatience();
       try {
         // Marimo refuses an empty object in the place of the callbacks.
         forgive(this.model.send({ id, protocol: PROTOCOL, op, ...body }, undefined, []));
       } catch {
-        this.waiting.delete(id);
         this.presence.value = "offline";
-        reject(new Error("no kernel is connected"));
+        this.giveUp("no kernel is connected");
       }
     });
+  }
+
+  /** Ask whether the kernel is still there: one that answers this, but not what was asked before, has lost that. */
+  private async probe(): Promise<void> {
+    const asked = this.nextId;
+    try {
+      await this.ask("hello");
+      setTimeout(() => this.giveUp("the kernel has lost what it was asked", asked), LOST_AFTER_MS);
+    } catch {
+      // Presence says so.
+    }
+  }
+
+  /** Reject what was asked before a request, or everything. */
+  private giveUp(reason: string, before = Number.POSITIVE_INFINITY): void {
+    for (const [id, { reject }] of [...this.waiting]) {
+      if (id >= before) continue;
+      this.waiting.delete(id);
+      reject(new Error(reason));
+    }
+    this.watchPatience();
   }
 
   dispose(): void {
     clearTimeout(this.patience);
     for (const cleanup of this.cleanups.splice(0)) cleanup();
-    for (const { reject } of this.waiting.values()) reject(new Error("the widget was closed"));
-    this.waiting.clear();
+    this.giveUp("the widget was closed");
   }
 
   private receive(content: unknown, buffers: unknown): void {
@@ -109,10 +142,19 @@ export class Link {
     if (waiting === undefined) return;
     this.waiting.delete(Number(content.id));
     this.presence.value = "online";
+    this.probeAfter = FIRST_PROBE_MS;
     this.watchPatience();
     if ("op" in content && content.op === "error") {
       const { code, message } = content as ErrorReply;
-      waiting.reject(code === "wrong_protocol" ? new RefusedError(message) : new Error(message));
+      waiting.reject(new (code === "wrong_protocol" ? RefusedError : Error)(String(message)));
+      return;
+    }
+    const { op, protocol = PROTOCOL } = content as { op?: unknown; protocol?: unknown };
+    if (protocol !== PROTOCOL || op !== waiting.op) {
+      const what = `The kernel answers ${op} in protocol ${protocol}`;
+      waiting.reject(
+        new RefusedError(`${what}, this page asked ${waiting.op} in ${PROTOCOL}: reload the page.`),
+      );
       return;
     }
     const first = Array.isArray(buffers) ? buffers[0] : undefined;
@@ -128,6 +170,9 @@ export class Link {
     this.patience = setTimeout(() => {
       const hasAnswered = this.presence.value === "online" || this.presence.value === "busy";
       this.presence.value = hasAnswered ? "busy" : "offline";
+      if (!hasAnswered) return;
+      this.patience = setTimeout(() => void this.probe(), this.probeAfter);
+      this.probeAfter = Math.min(2 * this.probeAfter, LAST_PROBE_MS);
     }, BUSY_AFTER_MS);
   }
 }

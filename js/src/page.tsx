@@ -42,14 +42,20 @@ function traitsOf(text: string): Record<string, unknown> {
 
 const element = document.getElementById("quantwidget");
 const state = document.getElementById("quantwidget-state");
-if (element !== null && state !== null) {
-  const store = new Store(new Link(stillHost(traitsOf(state.textContent ?? "{}"))));
-  void store.greet();
-  mount(store, element);
-  // Where the widget's theme is given, the page around it follows; else the page's styles follow the person's setting.
-  effect(() => {
-    const theme = store.theme.value;
-    document.body.style.background =
-      theme === "auto" ? "" : theme === "dark" ? "#101216" : "#ffffff";
-  });
-}
+if (element !== null && state !== null)
+  try {
+    const store = new Store(new Link(stillHost(traitsOf(state.textContent ?? "{}"))));
+    void store.greet();
+    element.replaceChildren();
+    mount(store, element);
+    // Where the widget's theme is given, the page around it follows; else the page's styles follow the person's setting.
+    effect(() => {
+      const theme = store.theme.value;
+      document.body.style.background =
+        theme === "auto" ? "" : theme === "dark" ? "#101216" : "#ffffff";
+    });
+  } catch (error) {
+    // The table without scripts comes to light again.
+    delete document.documentElement.dataset.scripts;
+    element.prepend(`This page is damaged: ${String(error)}`);
+  }

@@ -197,11 +197,13 @@ export interface FindingEntry {
 /**
  * Sketches and findings that survive without a kernel; the payload follows.
  *
- * `findings` are the worst ones of the model and of its tensors as far as they have been looked at;
- * `more_findings` says how many are not listed.
+ * So many of the sketches are `coarse`: the kernel has them in more and smaller cells. `findings` are the worst
+ * ones of the model and of its tensors as far as they have been looked at; `more_findings` says how many are not
+ * listed.
  */
 export interface SketchPack {
   revision: number;
+  coarse: number;
   sketches: SketchEntry[];
   findings: FindingEntry[];
   more_findings: number;

@@ -65,6 +65,8 @@ export class FakeHost {
   /** Every state that `save_changes` brought to Python. */
   readonly saved: Record<string, unknown>[] = [];
   connection: Connection;
+  /** The widget took too long to begin: what the kernel says is dropped for ever. */
+  private isDeaf = false;
   private registrations: Registration[] = [];
   private changed: Record<string, unknown> = {};
   private views = 0;
@@ -98,16 +100,24 @@ export class FakeHost {
     }
   }
 
+  /** The connection to the kernel goes or comes back; only Jupyter says so. */
+  connect(connection: Connection): void {
+    this.connection = connection;
+    if (this.flavour === "jupyter") this.emit("comm_live_update");
+  }
+
   /** The kernel sends a message. */
   deliver(reply: object, payload?: Uint8Array): void {
+    if (this.isDeaf) return;
     const buffers = payload === undefined ? [] : [this.buffer(payload)];
     this.emit("msg:custom", JSON.parse(JSON.stringify(reply)), buffers);
   }
 
-  /** Load a widget as the host does, without views yet. */
-  load(widget: Lifecycle): LoadedWidget {
+  /** Load a widget as the host does, without views yet; `isSlow`: in more than two seconds. */
+  load(widget: Lifecycle, isSlow = false): LoadedWidget {
     const controller = new AbortController();
     const given = this.given(controller.signal);
+    this.isDeaf = isSlow && this.flavour !== "marimo";
     const cleanup = widget.initialize({ model: this.model, ...given });
     return {
       render: (el) => this.render(widget, el),

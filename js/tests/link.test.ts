@@ -148,9 +148,11 @@ describe.each(FLAVOURS)("a link in %s", (flavour) => {
     const { host, link } = linked();
     const other = new Link(host.model);
     link.watch("theme", () => {});
-    expect(host.listeners).toBe(3);
+    const both = host.listeners;
     link.dispose();
-    expect(host.listeners).toBe(1);
+    // The other one listens to the same events, but watches no trait.
+    expect(host.listeners).toBe((both - 1) / 2);
+    expect(host.listeners).toBeGreaterThan(0);
     other.dispose();
     expect(host.listeners).toBe(0);
   });

@@ -164,7 +164,8 @@ describe.each(FLAVOURS)("reading tensors in %s", (flavour) => {
       ],
     };
     const { host, store } = await opened(flavour, { spec, kernel: kernelFor(spec.tensors) });
-    await host.assign({ _sketches: packedSketches(spec, [0]) });
+    await host.assign({ _sketches: await packedSketches(spec, [0]) });
+    await until(() => store.scan.sketchOf(0) !== null);
     await store.greet();
     await settle();
     expect(host.requests("scan").map(({ tensors }) => tensors)).toEqual([[3]]);
@@ -220,12 +221,14 @@ describe.each(FLAVOURS)("reading tensors in %s", (flavour) => {
       nbytesDone: 6 + 12,
       nbytesTotal: 6 + 16 + 16,
       tensorsLeft: 2,
+      tensorsTotal: 3,
     });
   });
 
   it("shows what is stored when no kernel listens, and reads the rest when one answers late", async () => {
     const { host, store } = await opened(flavour);
-    await host.assign({ _sketches: packedSketches(MODEL, [0]) });
+    await host.assign({ _sketches: await packedSketches(MODEL, [0]) });
+    await until(() => store.scan.sketchOf(0) !== null);
     void store.greet();
     await wait(5000);
     expect(store.presence.value).toBe("offline");
@@ -263,14 +266,16 @@ describe.each(FLAVOURS)("a new model from Python in %s", (flavour) => {
 
   it.each(["_manifest", "_sketches"])("takes over, %s first", async (first) => {
     const { host, store } = await opened(flavour, { stored: true, selected: "fc.weight" });
-    const [manifest, sketches] = [await deflated(manifestOf(NEXT)), packedSketches(NEXT, [0])];
+    const [manifest, sketches] = [
+      await deflated(manifestOf(NEXT)),
+      await packedSketches(NEXT, [0]),
+    ];
     const traits =
       first === "_manifest"
         ? { _manifest: manifest, _sketches: sketches }
         : { _sketches: sketches, _manifest: manifest };
     await host.assign(traits);
-    await until(() => store.manifest.value.revision === 2);
-    await settle();
+    await until(() => store.manifest.value.revision === 2 && store.scan.sketchOf(0) !== null);
     expect(store.manifest.value.tensors.name).toEqual(["rough.weight", "fc.weight"]);
     expect([0, 1, 2].map((tensor) => store.scan.sketchOf(tensor) !== null)).toEqual([
       true,
@@ -283,15 +288,16 @@ describe.each(FLAVOURS)("a new model from Python in %s", (flavour) => {
   it("never shows sketches of another revision", async () => {
     const { host, store } = await opened(flavour, { stored: true });
     const before = store.scan.sketchOf(0);
-    await host.assign({ _sketches: packedSketches(NEXT) });
-    await settle();
-    expect(store.scan.sketchOf(0)).toBe(before);
-    await host.assign({ _sketches: packedSketches(MODEL) });
+    await host.assign({ _sketches: await packedSketches(NEXT) });
+    await host.assign({ _sketches: await packedSketches(MODEL) });
+    // They are unpacked one after the other.
+    await until(() => store.scan.sketchOf(0) !== before);
+    expect(store.scan.sketchOf(0)?.entry.codes).not.toBeNull();
     await host.assign({ _manifest: await deflated(manifestOf(NEXT)) });
     await until(() => store.manifest.value.revision === 2);
     expect([0, 1, 2].map((tensor) => store.scan.sketchOf(tensor))).toEqual([null, null, null]);
-    await host.assign({ _sketches: packedSketches(NEXT) });
-    await settle();
+    await host.assign({ _sketches: await packedSketches(NEXT) });
+    await until(() => store.scan.sketchOf(0) !== null);
     expect(store.scan.sketchOf(0)?.entry.statistics.count).toBe(4);
   });
 
@@ -332,10 +338,13 @@ describe("a manifest that cannot be used", () => {
     expect(store.trouble.value).toMatch(/^The layers could not be unpacked: /);
   });
 
-  it("asks for a reload when it speaks another protocol", async () => {
-    const store = await trouble(await deflated({ ...manifestOf(MODEL), protocol: 2 }));
+  it.each([
+    [2, "a newer"],
+    [0, "an older"],
+  ])("asks for a reload when it speaks protocol %i", async (protocol, age) => {
+    const store = await trouble(await deflated({ ...manifestOf(MODEL), protocol }));
     expect(store.trouble.value).toBe(
-      "This page speaks protocol 1, the widget was made with 2: reload the page.",
+      `This was made by ${age} quantwidget, 0.1.0, than this page can read (protocol ${protocol} and 1): reload the page, or run the cell again.`,
     );
     expect(store.loaded.value).toBe(false);
   });
@@ -491,7 +500,7 @@ describe.each(FLAVOURS)("when things go wrong in %s", (flavour) => {
     const { host, store } = await opened(flavour, { selected: "fc.weight" });
     const broken = new Uint8Array(40).fill(7);
     await host.assign({ _sketches: broken });
-    await settle();
+    await until(() => store.scan.trouble.value !== "");
     expect(store.scan.trouble.value).toMatch(/^The stored distributions cannot be read/);
     expect([store.trouble.value, store.rows.value.length > 0]).toEqual(["", true]);
   });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -18,6 +19,7 @@ from quantwidget.comparison_entry import comparison_entry, notes_of, pair_entrie
 from quantwidget.effect_entry import effect_entry
 from quantwidget.explanation_entry import steps_of, steps_to_reference
 from quantwidget.jobs import Jobs, in_one_step
+from quantwidget.packing import Piece, chosen_pieces, joined
 from quantwidget.scanning import is_local
 from quantwidget.sketches import Payload
 from quantwidget.sketching import Job, Sketching
@@ -26,6 +28,8 @@ from quantwidget.tensor import PIECE
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
+    import numpy.typing as npt
+
     from quantwidget.comparing import Comparison, Matching
     from quantwidget.index import TensorIndex
     from quantwidget.lint import Finding
@@ -33,13 +37,22 @@ if TYPE_CHECKING:
     from quantwidget.scanning import Kept
     from quantwidget.sketches import Sketch
     from quantwidget.storage import Elements, Region
-    from quantwidget.tensor import ChannelPass, Chunk
+    from quantwidget.tensor import ChannelPass, Chunk, TensorRef
 
 PIECE_SECONDS = 0.1
 """How long one request may keep the kernel."""
 
 REPLY_BYTES = 512 * 1024
 """A scan reply stops growing here."""
+
+LARGEST_ID = (1 << 53) - 1
+"""JavaScript counts no further."""
+
+LONGEST_INTEGER = 4096
+"""Bits of a number: Python writes no number of more than 4,300 digits."""
+
+LONGEST_SENTENCE = 500
+"""Characters of an error that the page gets: names in it may be of any length."""
 
 PARAMETER_PIECE = 1 << 16
 """Scales or zero points that are read at a time."""
@@ -216,7 +229,7 @@ class Session:
             The reply as JSON, and the payload that its spans point into.
         """
         stated = request.get("id") if isinstance(request, dict) else None
-        number = stated if _is_count(stated) else -1
+        number = stated if _is_id(stated) else -1
         payload = b""
         try:
             body = _checked(request)
@@ -230,23 +243,35 @@ class Session:
             reply = _error(number, "failed", f"{type(error).__name__}: {error}")
         return asdict(reply), payload
 
-    def pack(self, budget: int) -> tuple[wire.SketchPack, bytes]:
-        """Gather the sketches made so far, in the order of the file, while their payload stays within ``budget``."""
-        payload = Payload()
-        entries = []
+    def pack(
+        self, budget: float = math.inf, *, first: str | None = None, in_full: bool = True
+    ) -> tuple[wire.SketchPack, bytes]:
+        """Gather the sketches made so far while they stay, compressed, within about ``budget`` bytes.
+
+        See `chosen_pieces`; the tensor called ``first`` matters most, then weights with codes, then the others.
+        """
+
+        def piece_of(number: int) -> Piece:
+            payload = Payload()
+            entry = self._entry(number, self._sketching.sketches[number], payload)
+            return Piece(entry, payload.tobytes())
+
+        def rank(number: int) -> tuple[bool, bool, int]:
+            tensor = self._tensors[number]
+            return tensor.name != first, not (tensor.is_quantized and tensor.role == "weight"), number
+
         with self._lock:
-            for number, sketch in sorted(self._sketching.sketches.items()):
-                entry = self._entry(number, sketch, payload)
-                if payload.nbytes > budget:
-                    break
-                entries.append(entry)
+            order = sorted(self._sketching.sketches, key=rank)
+            pieces = chosen_pieces(order, piece_of, budget, in_full=in_full)
+            entries, payload = joined(pieces)
             pack = wire.SketchPack(
                 revision=self._revision,
+                coarse=sum(piece.is_coarse for piece in pieces),
                 sketches=entries,
                 findings=list(self._findings()),
                 more_findings=self._more_findings,
             )
-        return pack, payload.tobytes()
+        return pack, payload
 
     def scan_for(self, seconds: float, *, first: str | None = None) -> None:
         """Sketch tensors for about this long: the one called ``first``, then the others in the order of the file."""
@@ -303,6 +328,7 @@ class Session:
     def _answer_count(self, body: Mapping[str, Any]) -> tuple[wire.CountRangeReply, bytes]:
         number, space = self._number(body.get("tensor")), _space(body)
         low, high = _finite(body, "low"), _finite(body, "high")
+        self._check_space(self._tensors[number], space)
         key = (number, space, low, high)
         job = self._counts.pop(key, None) or _CountInWork(self._tensors[number].chunks())
         self._count(job, key)
@@ -327,10 +353,7 @@ class Session:
             if chunk is None:
                 job.complete = True
                 break
-            numbers = chunk.codes if space == "codes" else chunk.values
-            if numbers is None:
-                message = "the tensor holds plain values, not codes"
-                raise RequestError(message)
+            numbers = cast("npt.NDArray[np.generic]", chunk.codes if space == "codes" else chunk.values)
             wide = numbers.astype(np.float64)
             job.count += int(np.count_nonzero((wide >= low) & (wide <= high)))
             job.elements += numbers.size
@@ -392,8 +415,12 @@ class Session:
         if axis is not None and not _is_count(axis):
             message = "axis is neither null nor a number from 0 on"
             raise RequestError(message)
-        key = (number, axis, space)
         tensor = self._tensors[number]
+        if axis is not None and axis >= len(tensor.shape):
+            message = f"a tensor of {len(tensor.shape)} dimensions has no axis {axis!s:.40}"
+            raise RequestError(message)
+        self._check_space(tensor, space)
+        key = (number, axis, space)
         job = self._channels.pop(key, None) or _ChannelsInWork(tensor.channel_pass(axis, space=space, histogram=True))
         deadline = self._clock() + PIECE_SECONDS
         while job.merged < job.work.groups:
@@ -575,6 +602,11 @@ class Session:
         self._what_ifs.clear()
         return wire.CancelReply(id=body["id"], protocol=wire.PROTOCOL, op="cancel"), b""
 
+    def _check_space(self, tensor: TensorRef, space: wire.Space) -> None:
+        if space == "codes" and not tensor.is_quantized:
+            message = "the tensor holds plain values, not codes"
+            raise RequestError(message)
+
     def _number(self, item: object) -> int:
         if not _is_count(item) or item >= len(self._tensors):
             message = f"there is no tensor number {item!r:.40}"
@@ -621,10 +653,13 @@ def _both_passes(number: int) -> list[Job]:
 
 
 def _checked(request: object) -> dict[str, Any]:
-    if not isinstance(request, dict) or not _is_count(request.get("id")):
+    if not isinstance(request, dict) or not _is_id(request.get("id")):
         message = "a request is an object with a number as its id"
         raise RequestError(message)
-    if request.get("protocol") != wire.PROTOCOL:
+    if not _is_small(request):
+        message = f"a request takes at most {wire.MAX_REQUEST_BYTES:,} bytes"
+        raise RequestError(message)
+    if request.get("protocol") != wire.PROTOCOL or isinstance(request.get("protocol"), bool):
         message = (
             f"the page speaks protocol {request.get('protocol')!r:.40} and the kernel {wire.PROTOCOL}: "
             "reload the page after installing quantwidget anew"
@@ -636,10 +671,28 @@ def _checked(request: object) -> dict[str, Any]:
     return request
 
 
+def _is_small(request: object) -> bool:
+    """Tell whether a request takes no more than it may as JSON; looks at no more of it than that."""
+    room, left = wire.MAX_REQUEST_BYTES, [request]
+    while left and room > 0:
+        item = left.pop()
+        # What is shorter than its text is taken for that short: a number is two characters with its comma.
+        room -= 2
+        if isinstance(item, str):
+            room -= len(item)
+        elif isinstance(item, int) and item.bit_length() > LONGEST_INTEGER:
+            return False
+        elif isinstance(item, (list, dict)):
+            if 2 * len(item) > room:
+                return False
+            left += [*item, *item.values()] if isinstance(item, dict) else item
+    return room > 0
+
+
 def _list(body: Mapping[str, Any], field: str) -> list[object]:
     items = body.get(field)
-    if not isinstance(items, list) or len(items) > wire.MAX_REQUEST_BYTES:
-        message = f"{field} is not a list of acceptable length"
+    if not isinstance(items, list):
+        message = f"{field} is not a list"
         raise RequestError(message)
     return items
 
@@ -658,10 +711,10 @@ def _place(item: object, shape: tuple[int, ...]) -> list[int]:
 
 def _finite(body: Mapping[str, Any], field: str) -> float:
     item = body.get(field)
-    if isinstance(item, bool) or not isinstance(item, (int, float)) or not math.isfinite(item):
-        message = f"{field} is not a finite number"
-        raise RequestError(message)
-    return float(item)
+    if isinstance(item, (int, float)) and not isinstance(item, bool) and abs(item) <= sys.float_info.max:
+        return float(item)
+    message = f"{field} is not a finite number"
+    raise RequestError(message)
 
 
 def _space(body: Mapping[str, Any]) -> wire.Space:
@@ -672,9 +725,15 @@ def _space(body: Mapping[str, Any]) -> wire.Space:
     return cast("wire.Space", space)
 
 
+def _is_id(item: object) -> TypeGuard[int]:
+    return _is_count(item) and item <= LARGEST_ID
+
+
 def _is_count(item: object) -> TypeGuard[int]:
     return isinstance(item, int) and not isinstance(item, bool) and item >= 0
 
 
 def _error(number: int, code: wire.ErrorCode, message: str) -> wire.ErrorReply:
+    if len(message) > LONGEST_SENTENCE:
+        message = f"{message[:LONGEST_SENTENCE]}…"
     return wire.ErrorReply(id=number, protocol=wire.PROTOCOL, op="error", code=code, message=message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple
@@ -115,7 +115,7 @@ class Sketching:
         KeyboardInterrupt
             Reading was interrupted; the tensor that was read is begun anew the next time.
         """
-        queue = [job for job in wanted if not self.is_settled(job)]
+        queue = deque(job for job in wanted if not self.is_settled(job))
         while True:
             self._submit(queue)
             if not self._at_work:
@@ -133,8 +133,10 @@ class Sketching:
             begun.stopped = True
         self._passes.clear()
 
-    def _submit(self, queue: list[Job]) -> None:
+    def _submit(self, queue: deque[Job]) -> None:
         """Give every thread something to do."""
+        while queue and self.is_settled(queue[0]):
+            queue.popleft()
         for job in queue:
             while len(self._at_work) < self._threads and not self.is_settled(job):
                 begun = self._begun(job)

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import zlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import anywidget
 import traitlets
 
 from quantwidget import __version__
-from quantwidget.export import fallback_html, page_html, static_file
+from quantwidget.export import NO_SCRIPTS, fallback_html, page_html, static_file
 from quantwidget.manifest import manifest_of
 from quantwidget.opening import load_tensor_index
+from quantwidget.packing import zipped
 from quantwidget.quantizing import MAX_DIMENSIONS, checked, quantize
 from quantwidget.session import Session
 from quantwidget.table import columns_of, data_frame
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
     from quantwidget.cache import SketchCache
@@ -35,8 +36,23 @@ EAGER_SECONDS = 0.05
 SKETCH_BUDGET = 1 << 20
 """Bytes of sketches that are kept in the notebook."""
 
+PAGE_BYTES = 4_000_000
+"""Size of the page that `QuantWidget.to_html` writes, where nothing else is asked for."""
+
+BASE64_SHARE = 3 / 4
+"""Bytes that a character of base64 stands for."""
+
 DEFAULT_HEIGHT = 480
 REVISION = 1
+
+
+def _front_end(name: str) -> Path | str:
+    """Return a built file for anywidget: its text, or its path where it is followed while it is built anew.
+
+    anywidget keeps every widget that follows a path alive for ever.
+    """
+    path = static_file(name)
+    return path if os.environ.get("ANYWIDGET_HMR") == "1" else path.read_text(encoding="utf-8")
 
 
 def _owned_by_python(trait: traitlets.TraitType[Any, Any]) -> Any:  # noqa: ANN401 - traitlets types tags so
@@ -87,8 +103,8 @@ class QuantWidget(anywidget.AnyWidget):
         ``source`` or ``reference`` is none of these: nothing in it holds numbers.
     """
 
-    _esm = static_file("widget.js")
-    _css = static_file("widget.css")
+    _esm = _front_end("widget.js")
+    _css = _front_end("widget.css")
     _panels = static_file("kernel-panels.js").read_bytes()
 
     _manifest = _owned_by_python(traitlets.Bytes())
@@ -123,13 +139,13 @@ class QuantWidget(anywidget.AnyWidget):
             match=match,
             panels=self._panels,
         )
-        selected = _first_weight(self._index)
-        self._session.scan_for(EAGER_SECONDS, first=selected)
+        first = _first_weight(self._index)
+        self._session.scan_for(EAGER_SECONDS, first=first)
         manifest = manifest_of(self._index, version=__version__, revision=REVISION, reference=self._reference)
         super().__init__(
             _manifest=zlib.compress(json.dumps(asdict(manifest)).encode()),
-            _sketches=self._packed_sketches(),
-            selected=selected,
+            _sketches=zipped(*self._session.pack(SKETCH_BUDGET, first=first)),
+            selected=first,
             theme=theme,
             height=height,
         )
@@ -216,11 +232,21 @@ class QuantWidget(anywidget.AnyWidget):
         self._session.scan_for(float("inf"))
         return data_frame(columns_of(self._index, self._session.sketches), backend)
 
-    def to_html(self, path: str | os.PathLike[str]) -> Path:
+    def to_html(
+        self, path: str | os.PathLike[str], *, embed: Literal["overview", "sketches"] | int | None = None
+    ) -> Path:
         """Write one HTML file that opens from disk, without a kernel and without a network.
 
-        It holds the layers, the statistics, the sketches and the findings of every tensor; nothing of the tensors
-        themselves.
+        It holds the layers, the statistics, the sketches and the findings of the tensors; nothing of the tensors
+        themselves. The page says what is in it.
+
+        Parameters
+        ----------
+        embed
+            ``"sketches"``: every distribution as it is shown here. ``"overview"``: every distribution in a few hundred
+            cells, about a kilobyte each. A number of bytes that the file may take: as much as goes in; the selected
+            tensor and weights with codes come first, and what does not go in as it is does so coarsely. By default
+            4 MB.
 
         Returns
         -------
@@ -231,30 +257,64 @@ class QuantWidget(anywidget.AnyWidget):
         ------
         FileNotFoundError
             There is no such folder.
+        ValueError
+            ``embed`` is none of these, or so few bytes that the layers alone do not go in.
         """
         target = Path(path)
         if not target.parent.is_dir():
             message = f"there is no folder {target.parent}"
             raise FileNotFoundError(message)
-        self._session.scan_for(float("inf"))
+        is_budget = isinstance(embed, int) and not isinstance(embed, bool)
+        if not is_budget and embed not in ("overview", "sketches", None):
+            message = f"embed is 'overview', 'sketches' or a number of bytes, not {embed!r:.80}"
+            raise ValueError(message)
+        self._session.scan_for(math.inf)
         self._session.look_at_all()
         self._sketches = self._packed_sketches()
-        traits = {
-            "_manifest": self._manifest,
-            "_sketches": self._packed_sketches(budget=1 << 31),
-            "selected": self.selected,
-            "theme": self.theme,
-            "height": self.height,
-        }
-        target.write_text(page_html(traits, title=Path(self._index.source).name or "model"), encoding="utf-8")
+        limit = math.inf if isinstance(embed, str) else PAGE_BYTES if embed is None else embed
+        target.write_bytes(self._page(limit, is_strict=is_budget, in_full=embed != "overview"))
         return target
+
+    def _page(self, limit: float, *, is_strict: bool, in_full: bool) -> bytes:
+        """Make a page of at most ``limit`` bytes; where it is not strict, of more if the layers alone take more."""
+        names = ("_manifest", "selected", "theme", "height", "range", "channel", "what_if")
+        traits = {name: getattr(self, name) for name in names}
+        title = Path(self._index.source).name or "model"
+        fallback = fallback_html(self._index, self._session.sketches, hint=NO_SCRIPTS)
+
+        def page(sketches: bytes) -> bytes:
+            return page_html({**traits, "_sketches": sketches}, title=title, fallback=fallback).encode()
+
+        room = limit - len(page(b""))
+        if room < 0 and is_strict:
+            message = f"a page of this model takes at least {len(page(b'')):,} bytes"
+            raise ValueError(message)
+        # What is packed is measured piece by piece, and a little larger or smaller as a whole.
+        for part in (1.0, 0.9, 0.5, 0.0):
+            made = page(self._packed_sketches(max(room, 0) * part * BASE64_SHARE, in_full=in_full))
+            if len(made) <= limit:
+                break
+        return made
+
+    def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:  # noqa: ANN401, FBT001, FBT002, ARG002 -- as ipywidgets has it
+        """Return the synced traits by name, whatever they hold.
+
+        ipywidgets would leave out of embedded pages what a trait holds by default: the module and the styles, without
+        which nothing is shown.
+        """
+        state: dict[str, Any] = super().get_state(key=key)
+        return state
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:  # noqa: ANN401 - as anywidget has it
         bundle = super()._repr_mimebundle_(**kwargs)
         if bundle is None:
             return None
         data, metadata = bundle
-        return {**data, "text/html": fallback_html(self._index), "text/plain": repr(self)}, metadata
+        return {
+            **data,
+            "text/html": fallback_html(self._index, self._session.sketches),
+            "text/plain": repr(self),
+        }, metadata
 
     def __repr__(self) -> str:
         """One line about the model."""
@@ -310,11 +370,8 @@ class QuantWidget(anywidget.AnyWidget):
         if (self._session.is_complete, self._session.is_looked_at) > before:
             self._sketches = self._packed_sketches()
 
-    def _packed_sketches(self, budget: int = SKETCH_BUDGET) -> bytes:
-        pack, payload = self._session.pack(budget)
-        header = json.dumps(asdict(pack)).encode()
-        header += b" " * (-(len(header) + 8) % 8)
-        return len(header).to_bytes(8, "little") + header + payload
+    def _packed_sketches(self, budget: float = SKETCH_BUDGET, *, in_full: bool = True) -> bytes:
+        return zipped(*self._session.pack(budget, first=self.selected, in_full=in_full))
 
 
 def _kept(index: TensorIndex, cache: bool | str | os.PathLike[str] | None) -> SketchCache | None:  # noqa: FBT001

@@ -237,11 +237,13 @@ class FindingEntry:
 class SketchPack:
     """Sketches and findings that survive without a kernel; the payload follows.
 
-    ``findings`` are the worst ones of the model and of its tensors as far as they have been looked at;
-    ``more_findings`` says how many are not listed.
+    So many of the sketches are ``coarse``: the kernel has them in more and smaller cells. ``findings`` are the worst
+    ones of the model and of its tensors as far as they have been looked at; ``more_findings`` says how many are not
+    listed.
     """
 
     revision: int
+    coarse: int
     sketches: list[SketchEntry]
     findings: list[FindingEntry]
     more_findings: int

@@ -148,6 +148,9 @@ export class Comparing {
     try {
       if (tensor === MATCH) {
         const { reply } = await this.link.ask<MatchReply>("match");
+        const lists = [reply.pairs, reply.unmatched, reply.unmatched_reference, reply.notes];
+        if (!lists.every((list) => Array.isArray(list) && !list.includes(null as never)))
+          throw new Error("what was sent of the match is none");
         return reply.complete
           ? () => {
               this.match.value = reply;

@@ -50,6 +50,7 @@ export interface Look {
 
 /** One bar per code up to this width. */
 const BARS_PER_CODE_BITS = 8;
+const MOST_BARS = 4096;
 const SPARKLINE_BINS = 32;
 const MOST_FLOAT_BARS = 32;
 /** Codes that are counted on these grids are no integers but narrow floats. */
@@ -193,8 +194,9 @@ function histogramOfIntegers(
   const { entry } = sketched;
   const isCodes = hasWholeCodes(sketched);
   const map = isCodes ? entry.map : null;
-  const single = barPerCode(sketched, scheme, space);
   const { minimum, maximum } = statisticsIn(sketched, isCodes ? "codes" : space);
+  const reach = (maximum ?? 0) - (minimum ?? 0);
+  const single = barPerCode(sketched, scheme, space) && reach < MOST_BARS;
   // A file may hold codes outside the range that its scheme states.
   const start = Math.min(minimum ?? 0, single ? (scheme?.code_min ?? 0) : Infinity);
   const end = Math.max(maximum ?? 0, single ? (scheme?.code_max ?? 0) : -Infinity);

@@ -98,15 +98,17 @@ export class RangeChoice {
   /** Replace the sketch's estimate by a count of every element. */
   private async countEach(): Promise<void> {
     const key = this.key();
-    if (this.isCounting || this.isDisposed || this.count.peek()?.exact !== false) return;
-    if (this.link.presence.peek() !== "online") return;
-    const { tensor, space } = this.of.peek();
+    if (this.isCounting || this.isDisposed || this.link.presence.peek() !== "online") return;
     this.isCounting = true;
     try {
+      const { tensor, space, sketch } = this.of.peek();
+      if (this.count.peek()?.exact !== false || sketch === null) return;
       while (key === this.key() && !this.isDisposed) {
         const body = { tensor, space, ...this.shown.peek() };
         const { reply } = await this.link.ask<CountRangeReply>("count_range", body);
         if (!reply.complete) continue;
+        const { count } = sketch.entry.statistics;
+        if (!Number.isInteger(reply.count) || reply.count < 0 || reply.count > count) break;
         this.counted.value = { key, count: reply.count };
         break;
       }

@@ -1,14 +1,16 @@
 // The sketches of a model: what is stored with it, and what is pulled from the kernel, a piece of work at a time.
 import { batch, computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import type { Link } from "../link";
-import type { Manifest, ScanReply, SketchPack } from "../wire";
+import type { Manifest, ScanReply, SketchEntry, SketchPack } from "../wire";
 import type { Listed } from "./findings";
 import type { Sketched } from "./histogram";
+import { checkEntry } from "./sound";
 
 export interface Progress {
   nbytesDone: number;
   nbytesTotal: number;
   tensorsLeft: number;
+  tensorsTotal: number;
 }
 
 const TENSORS_PER_REQUEST = 512;
@@ -19,16 +21,20 @@ export class Scan {
   readonly running = signal(true);
   /** Why reading has stopped by itself; empty when it has not. */
   readonly trouble = signal("");
+  /** How many of the stored sketches the kernel has in smaller cells. */
+  readonly coarse = signal(0);
   /** Raised whenever sketches or failures change. */
   readonly version: Signal<number> = signal(0);
   readonly progress: ReadonlySignal<Progress> = computed(() => {
     const { tensors } = this.manifest.value;
-    const progress = { nbytesDone: this.nbytesInWork.value, nbytesTotal: 0, tensorsLeft: 0 };
+    const nbytesDone = this.nbytesInWork.value;
+    const progress = { nbytesDone, nbytesTotal: 0, tensorsLeft: 0, tensorsTotal: 0 };
     this.version.value;
     for (let tensor = 0; tensor < tensors.name.length; tensor++) {
       if (!this.isReadable(tensor)) continue;
       const nbytes = tensors.nbytes[tensor] ?? 0;
       progress.nbytesTotal += nbytes;
+      progress.tensorsTotal += 1;
       if (this.isSettled(tensor)) progress.nbytesDone += nbytes;
       else progress.tensorsLeft += 1;
     }
@@ -101,26 +107,35 @@ export class Scan {
     this.sketches.clear();
     this.failures.clear();
     this.unrefined.clear();
+    this.coarse.value = 0;
     this.nbytesInWork.value = 0;
     this.findings.value = NO_FINDINGS;
     this.version.value += 1;
   }
 
   /** Take in sketches that are stored with the model: a header's length in 8 bytes, the header, the payload. */
-  adopt(packed: Uint8Array): void {
-    if (packed.length < 8) return;
-    try {
-      const end = 8 + new DataView(packed.buffer, packed.byteOffset).getUint32(0, true);
-      const header = new TextDecoder().decode(packed.subarray(8, end));
-      const pack = JSON.parse(header) as SketchPack;
-      if (pack.revision !== this.manifest.value.revision) return;
-      const payload = packed.subarray(end);
-      for (const entry of pack.sketches) this.sketches.set(entry.tensor, { entry, payload });
+  adopt(stored: Uint8Array): void {
+    const end = 8 + new DataView(stored.buffer, stored.byteOffset).getUint32(0, true);
+    const header = new TextDecoder().decode(stored.subarray(8, end));
+    const pack = JSON.parse(header) as SketchPack;
+    if (pack.revision !== this.manifest.value.revision) return;
+    batch(() => {
+      this.take(pack.sketches, stored.subarray(end));
+      this.coarse.value = Number(pack.coarse);
       this.findings.value = { findings: pack.findings ?? [], more: pack.more_findings ?? 0 };
       this.version.value += 1;
-    } catch (error) {
-      this.trouble.value = `The stored distributions cannot be read: ${String(error)}`;
-    }
+    });
+  }
+
+  /** Keep sketches; of one that contradicts itself only that is kept. */
+  private take(entries: readonly SketchEntry[], payload: Uint8Array): void {
+    for (const entry of entries)
+      try {
+        checkEntry(entry, payload, this.manifest.peek().tensors.name.length);
+        this.sketches.set(entry.tensor, { entry, payload });
+      } catch (error) {
+        this.failures.set(entry?.tensor, (error as Error).message);
+      }
   }
 
   /** Ask for pieces of work, one after the other, until nothing is wanted. */
@@ -134,9 +149,16 @@ export class Scan {
         const presence = this.link.presence.peek();
         if (tensors.length === 0 && finer < 0) break;
         if (presence !== "online" && presence !== "busy") break;
+        const manifest = this.manifest.peek();
         const answer = await this.link.ask<ScanReply>("scan", { tensors, finer });
+        // An answer about a model that is no longer shown.
+        if (manifest !== this.manifest.peek()) continue;
         this.integrate(answer);
-        if (answer.reply.in_work < 0 && !this.isFinest(finer)) this.unrefined.add(finer);
+        const { reply } = answer;
+        if (reply.in_work >= 0) continue;
+        if (!this.isFinest(finer)) this.unrefined.add(finer);
+        if (tensors.length > 0 && !tensors.some((tensor) => this.isSettled(tensor)))
+          throw new Error("the kernel answers without reading");
       }
     } catch (error) {
       // Without a kernel the link says so, and pulling goes on when it is back.
@@ -155,8 +177,8 @@ export class Scan {
 
   private integrate({ reply, payload }: { reply: ScanReply; payload: Uint8Array }): void {
     batch(() => {
-      for (const entry of reply.sketches) this.sketches.set(entry.tensor, { entry, payload });
-      for (const { tensor, reason } of reply.failed) this.failures.set(tensor, reason);
+      this.take(reply.sketches, payload);
+      for (const { tensor, reason } of reply.failed) this.failures.set(tensor, String(reason));
       const { nbytes, parameters } = this.manifest.peek().tensors;
       const share = reply.elements_done / Math.max(parameters[reply.in_work] ?? 1, 1);
       const isWanted = this.running.peek() || reply.in_work === this.original(this.selected.peek());

@@ -31,19 +31,24 @@ type Numbers = Uint16Array | Uint32Array | Float64Array;
 
 const READERS = { u2: Uint16Array, u4: Uint32Array, f8: Float64Array };
 
-/** Copy an array out of a payload, which may start anywhere in its buffer. */
-export function readSpan(payload: DataView | Uint8Array, span: Span): Numbers {
-  const Reader = READERS[span.type];
-  const { offset, length } = span;
-  const end = offset + length * Reader.BYTES_PER_ELEMENT;
+/** Where an array ends in its payload; throws where it does not lie inside. */
+export function checkSpan(payload: DataView | Uint8Array, { offset, length, type }: Span): number {
+  const end = offset + length * READERS[type]?.BYTES_PER_ELEMENT;
   if (!(Number.isInteger(offset) && Number.isInteger(length) && offset >= 0 && length >= 0))
     throw new Error(`A sketch names ${length} numbers from byte ${offset} on, which is no place.`);
-  if (end > payload.byteLength)
+  if (!(end <= payload.byteLength))
     throw new Error(
       `A sketch reaches to byte ${end} of a payload that has ${payload.byteLength} bytes.`,
     );
+  return end;
+}
+
+/** Copy an array out of a payload, which may start anywhere in its buffer. */
+export function readSpan(payload: DataView | Uint8Array, span: Span): Numbers {
+  const { offset } = span;
+  const end = checkSpan(payload, span);
   const bytes = new Uint8Array(payload.buffer, payload.byteOffset + offset, end - offset);
-  return new Reader(bytes.slice().buffer);
+  return new READERS[span.type](bytes.slice().buffer);
 }
 
 /** The cells of some counts, clipped to the minimum and maximum of the same elements. */
@@ -54,6 +59,8 @@ export function cells(
   options: CellOptions = {},
 ): Cells {
   const amounts = Float64Array.from(readSpan(payload, counts.counts));
+  if (!amounts.every((amount) => amount >= 0))
+    throw new Error("A sketch counts less than nothing.");
   if (counts.grid === "integer") {
     const integers = new Float64Array(amounts.length);
     for (let i = 0; i < integers.length; i++) integers[i] = counts.first + i;

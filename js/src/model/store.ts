@@ -9,6 +9,7 @@ import type { Histogram, Sketched } from "./histogram";
 import { RangeChoice } from "./range";
 import { Scan } from "./scan";
 import { Shared } from "./shared";
+import { checkManifest } from "./sound";
 import { Table } from "./table";
 import {
   buildTree,
@@ -18,6 +19,7 @@ import {
   type TreeNode,
   visibleRows,
 } from "./tree";
+import { unzip } from "./unzip";
 import { View } from "./view";
 import { WhatIfChoice } from "./what-if";
 
@@ -105,7 +107,8 @@ export class Store {
   private readonly isRead = computed(() => this.scan.progress.value.tensorsLeft === 0);
   /** The name that Python and the page last told each other. */
   private exchanged: unknown;
-  private unpackings = 0;
+  /** What is unpacked now: one thing after the other, as they were told. */
+  private unpacking: Promise<void> = Promise.resolve();
   private readonly stopSaving: () => void;
   private readonly shared: readonly Shared[];
 
@@ -178,10 +181,10 @@ export class Store {
         (told) => this.whatIf.adopt(told),
       ),
     ];
-    link.watch("_manifest", () => void this.readManifest());
-    link.watch("_sketches", () => this.scan.adopt(link.readBytes("_sketches")));
+    link.watch("_manifest", () => this.inTurn(() => this.readManifest()));
+    link.watch("_sketches", () => this.inTurn(() => this.readSketches()));
     this.readLook();
-    void this.readManifest();
+    this.inTurn(() => this.readManifest());
     this.stopSaving = debounced(
       () => this.selected.value,
       SAVE_AFTER_MS,
@@ -250,24 +253,46 @@ export class Store {
     this.height.value = Number(this.link.read("height") ?? 0);
   }
 
+  private inTurn(read: () => Promise<void>): void {
+    this.unpacking = this.unpacking.then(read);
+  }
+
   private async readManifest(): Promise<void> {
     const packed = this.link.readBytes("_manifest");
     if (packed.length === 0) return;
-    this.unpackings += 1;
-    const turn = this.unpackings;
     try {
-      const manifest = await unzip(packed);
-      if (turn === this.unpackings) this.adoptManifest(manifest);
+      const manifest = JSON.parse(new TextDecoder().decode(await unzip(packed))) as Manifest;
+      this.adoptManifest(manifest, await this.unpackedSketches());
     } catch (error) {
       this.trouble.value = `The layers could not be unpacked: ${String(error)}`;
     }
   }
 
-  private adoptManifest(manifest: Manifest): void {
+  private async readSketches(): Promise<void> {
+    this.adoptSketches(await this.unpackedSketches());
+  }
+
+  private async unpackedSketches(): Promise<Uint8Array | string> {
+    const packed = this.link.readBytes("_sketches");
+    return packed.length === 0 ? packed : unzip(packed).catch(String);
+  }
+
+  private adoptSketches(stored: Uint8Array | string): void {
+    try {
+      if (typeof stored === "string") throw stored;
+      if (stored.length > 0) this.scan.adopt(stored);
+    } catch (error) {
+      this.scan.trouble.value = `The stored distributions cannot be read: ${String(error)}`;
+    }
+  }
+
+  private adoptManifest(manifest: Manifest, stored: Uint8Array | string): void {
     if (manifest.protocol !== PROTOCOL) {
-      this.trouble.value = `This page speaks protocol ${PROTOCOL}, the widget was made with ${manifest.protocol}: reload the page.`;
+      const age = manifest.protocol > PROTOCOL ? "a newer" : "an older";
+      this.trouble.value = `This was made by ${age} quantwidget, ${String(manifest.version)}, than this page can read (protocol ${manifest.protocol} and ${PROTOCOL}): reload the page, or run the cell again.`;
       return;
     }
+    checkManifest(manifest);
     batch(() => {
       if (manifest.revision !== this.manifest.value.revision) {
         this.scan.forget();
@@ -283,7 +308,7 @@ export class Store {
       }
       this.manifest.value = manifest;
       this.expanded.value = initiallyExpanded(this.tree.value.root, OPEN_ROWS);
-      this.scan.adopt(this.link.readBytes("_sketches"));
+      this.adoptSketches(stored);
       this.adoptSelection();
       for (const choice of this.shared) choice.adopt();
       this.trouble.value = "";
@@ -313,11 +338,4 @@ export class Store {
     for (; layer !== null; layer = layer.parent) next.add(layer.key);
     if (next.size > this.expanded.value.size) this.expanded.value = next;
   }
-}
-
-/** The manifest: JSON, compressed as zlib. */
-async function unzip(packed: Uint8Array): Promise<Manifest> {
-  const inflating = new DecompressionStream("deflate");
-  const stream = new Blob([packed as BlobPart]).stream().pipeThrough(inflating);
-  return JSON.parse(await new Response(stream).text()) as Manifest;
 }

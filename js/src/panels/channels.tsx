@@ -42,11 +42,7 @@ export function ChannelsPanel({ store, choice }: { store: Store; choice: Channel
   const content = () => {
     if (channels !== null) return <Strips key={order.value} choice={choice} channels={channels} />;
     if (trouble !== "" || isOffline)
-      return (
-        <p class="qw-empty">
-          {trouble || "Channels need the running notebook: run the cell to see them."}
-        </p>
-      );
+      return <p class="qw-empty">{trouble || "Channels need the running notebook."}</p>;
     return (
       <div class="qw-nothing qw-skeleton">
         <progress max={parameters[tensor]} value={elements} aria-label="Channels counted" />

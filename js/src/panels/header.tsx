@@ -28,7 +28,7 @@ export function HeaderPanel({ store }: { store: Store }) {
 
 function ProgressPart({ store }: { store: Store }) {
   const { scan } = store;
-  const { nbytesDone, nbytesTotal, tensorsLeft } = scan.progress.value;
+  const { nbytesDone, nbytesTotal, tensorsLeft, tensorsTotal } = scan.progress.value;
   const presence = store.presence.value;
   if (scan.trouble.value !== "")
     return (
@@ -37,14 +37,17 @@ function ProgressPart({ store }: { store: Store }) {
         <Action name="try again" onClick={() => scan.resume()} />
       </span>
     );
-  if (tensorsLeft === 0)
-    return presence === "busy" ? <span class="qw-progress qw-quiet">kernel busy</span> : null;
-  if (presence === "offline")
+  if (presence === "offline") {
+    const coarse = scan.coarse.value;
     return (
-      <span class="qw-progress qw-quiet">
-        no kernel: {count(tensorsLeft)} tensors not stored here
+      <span class="qw-progress qw-quiet" aria-live="polite">
+        no kernel: distributions of {tensorsLeft > 0 && `${count(tensorsTotal - tensorsLeft)} of `}
+        {count(tensorsTotal)} tensors{coarse > 0 && `, ${count(coarse)} of them coarse`}
       </span>
     );
+  }
+  if (tensorsLeft === 0)
+    return presence === "busy" ? <span class="qw-progress qw-quiet">kernel busy</span> : null;
   const share = nbytesTotal === 0 ? 0 : Math.min(nbytesDone / nbytesTotal, 1);
   return (
     <span class="qw-progress" aria-live="polite">

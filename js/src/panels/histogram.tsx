@@ -154,7 +154,7 @@ function Nothing({ store }: { store: Store }) {
         ? "This tensor is empty."
         : "No element of this tensor is a finite number.";
   else if (store.presence.value === "offline")
-    sentence = "This distribution is not stored here: run the cell to see it.";
+    sentence = "This distribution is not stored here: it needs the running notebook.";
   else return <div class="qw-nothing qw-skeleton" role="img" aria-label="Reading the tensor" />;
   return <div class="qw-nothing">{sentence}</div>;
 }

@@ -1,5 +1,6 @@
 // The whole widget: every panel, in its place.
-
+import type { ComponentChildren } from "preact";
+import { useEffect, useErrorBoundary, useRef } from "preact/hooks";
 import { shape } from "../model/format";
 import type { Store } from "../model/store";
 import { ExplorerPanel } from "./explorer";
@@ -12,7 +13,34 @@ import { TypeChip } from "./tree";
 import { WhatIfPanel } from "./what-if";
 
 export function Panels({ store }: { store: Store }) {
+  return (
+    <Guard of={store.manifest.value}>
+      <Everything store={store} />
+    </Guard>
+  );
+}
+
+/** Shows a sentence where something cannot be drawn, until there is something else to draw. */
+function Guard({ of, children }: { of: unknown; children: ComponentChildren }) {
+  const [error, retry] = useErrorBoundary();
+  /** What was to be drawn when it went wrong. */
+  const tried = useRef(of);
+  if (error === undefined) tried.current = of;
+  useEffect(() => {
+    if (tried.current !== of) retry();
+  });
+  if (error === undefined) return <>{children}</>;
+  return (
+    <p class="qw-trouble" role="alert">
+      This cannot be drawn: {String((error as Error | null)?.message ?? error)}
+    </p>
+  );
+}
+
+function Everything({ store }: { store: Store }) {
   const { notes } = store.manifest.value;
+  if (!store.loaded.value && store.presence.value === "offline" && store.trouble.value === "")
+    return <p class="qw-trouble">The layers have not arrived here: run the cell again.</p>;
   if (store.trouble.value !== "") return <p class="qw-trouble">{store.trouble.value}</p>;
   const told = notes.map((note) => <p key={note}>{note}</p>);
   if (store.loaded.value && store.manifest.value.tensors.name.length === 0)
@@ -33,23 +61,33 @@ export function Panels({ store }: { store: Store }) {
           {told}
         </details>
       )}
-      <ModelFindings store={store} />
+      <Guard of={store.sketch.value}>
+        <ModelFindings store={store} />
+      </Guard>
       <main class="qw-main">
         <ExplorerPanel store={store} />
         <article class="qw-detail">
           <Title store={store} />
-          <FindingsPanel store={store} />
-          <HistogramPanel store={store} />
-          <ExplanationFold store={store} />
-          <ComparisonFold store={store} />
-          <WhatIfPanel store={store} />
-          <ChannelsFold store={store} />
-          <StatisticsPanel store={store} />
+          {PANELS.map((Panel, place) => (
+            <Guard key={place} of={store.sketch.value}>
+              <Panel store={store} />
+            </Guard>
+          ))}
         </article>
       </main>
     </>
   );
 }
+
+const PANELS = [
+  FindingsPanel,
+  HistogramPanel,
+  ExplanationFold,
+  ComparisonFold,
+  WhatIfPanel,
+  ChannelsFold,
+  StatisticsPanel,
+];
 
 function Title({ store }: { store: Store }) {
   const tensor = store.selected.value;
