@@ -27,6 +27,8 @@ NARROWEST_FIRST = 16
 STEP_SECONDS = 0.1
 """Time between two steps of the plain progress display."""
 
+_ROWS = 20
+
 Style = Literal["bold", "red", "yellow", "dim"]
 
 _STYLES: dict[Style, str] = {"bold": "1", "red": "31", "yellow": "33", "dim": "2"}
@@ -191,9 +193,12 @@ def progress(words: str, stream: TextIO | None = None) -> Iterator[Callable[[int
         finally:
             shown.close()
         return
+    # Its own idea of the size is 0 by 0 where a terminal states none, and then it shows nothing.
+    columns = min(shutil.get_terminal_size((NARROWEST * 2, 0)).columns - 1, NARROWEST * 2)
     with tqdm(
-        desc=words, file=stream, total=1, unit="B", unit_scale=True, leave=False, delay=STEP_SECONDS, dynamic_ncols=True
-    ) as bar:
+        desc=words, file=stream, total=1, unit="B", unit_scale=True, leave=False, delay=STEP_SECONDS,
+        ncols=columns, nrows=_ROWS,
+    ) as bar:  # fmt: skip
 
         def update(done: int, total: int) -> None:
             bar.total = total
