@@ -21,7 +21,7 @@ PIPE_WIDTH = 160
 NARROWEST = 40
 """A terminal that says it is narrower is not believed."""
 
-NARROWEST_FIRST = 16
+NARROWEST_FIRST = 28
 """Columns that the first cell of a row keeps while others are left out."""
 
 STEP_SECONDS = 0.1
