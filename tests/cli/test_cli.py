@@ -31,7 +31,7 @@ SAMPLE = 12
 def corpus_sample():
     files = sorted((path for path in CORPUS.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
     smallest = {path.suffix: path for path in reversed(files)}
-    return [*smallest.values(), *files[:: max(len(files) // SAMPLE, 1)]]
+    return [MODELS / "resnet8.onnx", *smallest.values(), *files[:: max(len(files) // SAMPLE, 1)]]
 
 
 def document(capsys, *arguments):
