@@ -30,6 +30,7 @@ check: setup lint test ## Run everything that CI runs, in its order
 
 lint: setup ## Check style, types, import floors and generated files
 	$(BIN)/python scripts/generate_wire.py --check
+	$(BIN)/python scripts/generate_schema.py --check
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

@@ -20,6 +20,7 @@ def test_the_public_names_are_these():
         "TensorRef",
         "UnsupportedFormatError",
         "__version__",
+        "charts",
         "compare_models",
         "load_tensor_index",
         "open_model",

@@ -16,6 +16,7 @@ from quantwidget.quant import QuantScheme
 from quantwidget.tensor import TensorRef
 
 if TYPE_CHECKING:
+    from quantwidget import charts
     from quantwidget.comparing import compare_models
     from quantwidget.widget import QuantWidget
 
@@ -32,6 +33,7 @@ __all__ = [
     "TensorRef",
     "UnsupportedFormatError",
     "__version__",
+    "charts",
     "compare_models",
     "load_tensor_index",
     "open_model",
@@ -44,6 +46,8 @@ _LATER = {"QuantWidget": "quantwidget.widget", "compare_models": "quantwidget.co
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - as the module protocol has it
     """Load what is loaded when it is first asked for."""
+    if name == "charts":
+        return import_module("quantwidget.charts")
     if name in _LATER:
         return getattr(import_module(_LATER[name]), name)
     message = f"module {__name__!r} has no attribute {name!r}"

@@ -49,7 +49,7 @@ to the last bit however they are spread over threads, processes and machines."""
 CHANNEL_GROUP = 4
 """Pieces whose channels are looked at one after the other; fewer than of counts, since each costs more."""
 
-MOST_BARS = 512
+MOST_BARS = 256
 """Codes that get a bar each."""
 
 PARALLEL_ELEMENTS = 1 << 22

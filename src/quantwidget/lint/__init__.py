@@ -12,7 +12,7 @@ from quantwidget.lint.finding import SEVERITIES, Finding, Severity
 from quantwidget.lint.rules import unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Callable, Generator, Iterable, Mapping
 
     from quantwidget.sketches import Sketch
 
@@ -101,7 +101,7 @@ RULES: tuple[Rule, ...] = (*TENSOR_RULES, *MODEL_RULES)
 """Every rule."""
 
 
-def lint(model: OpenModel, scan: Scanned) -> list[Finding]:
+def lint(model: OpenModel, scan: Scanned, on_progress: Callable[[int, int], None] | None = None) -> list[Finding]:
     """Say what is wrong or wasteful.
 
     Sketches answer most questions. Weights are read once more for the statistics of their channels, and once again
@@ -113,6 +113,8 @@ def lint(model: OpenModel, scan: Scanned) -> list[Finding]:
         Holds the tensors; each rule about the whole model looks at all of them.
     scan
         Sketches of the tensors to look at, and why some could not be made.
+    on_progress
+        Called with the bytes done and their total after each tensor.
 
     Returns
     -------
@@ -120,9 +122,13 @@ def lint(model: OpenModel, scan: Scanned) -> list[Finding]:
         The worst severity first; findings of equal severity in the order of the file, those of the whole model last.
     """
     found: list[Finding] = []
-    for name in model.tensors:
-        if name in scan.sketches or name in scan.failed:
-            found += lint_tensor(model, name, scan.sketches.get(name), scan.failed.get(name, ""))
+    wanted = [name for name in model.tensors if name in scan.sketches or name in scan.failed]
+    done, total = 0, sum(model.tensors[name].nbytes for name in wanted)
+    for name in wanted:
+        found += lint_tensor(model, name, scan.sketches.get(name), scan.failed.get(name, ""))
+        done += model.tensors[name].nbytes
+        if on_progress is not None:
+            on_progress(done, total)
     return _worst_first(found + lint_headers(model))
 
 

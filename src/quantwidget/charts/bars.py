@@ -1,29 +1,20 @@
-"""Altair charts made from bins: a few kilobytes, however large the tensor.
-
-Importing this module needs Altair: ``pip install "quantwidget[charts]"``.
-"""
+"""The distribution of a tensor."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
+import altair as alt
 import numpy as np
 
-try:
-    import altair as alt
-except ImportError as error:
-    message = "charts are made by Altair: pip install 'quantwidget[charts]'"
-    raise ImportError(message) from error
+from quantwidget.charts.rows import HEIGHT, WIDTH, inline, rows
+from quantwidget.charts.rows import title as title_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from quantwidget.sketches import Histogram
 
-WIDTH, HEIGHT = 480, 240
-"""Size in CSS pixels, of the bars alone."""
-
-_BAR, _MARK = "#4c78a8", "#c0504d"
 _LOWEST = 0.5
 """A logarithmic axis of counts begins here: below one element."""
 
@@ -39,7 +30,7 @@ def histogram(  # noqa: PLR0913 - each has a default
 ) -> alt.LayerChart:
     """Draw bins as bars whose tooltips tell edges, count and share, and which can be brushed.
 
-    The selection of the brush is called ``range``: in Marimo ``mo.ui.altair_chart(chart)`` gives the bins inside it.
+    The selection of the brush is called ``range``.
 
     Parameters
     ----------
@@ -57,24 +48,21 @@ def histogram(  # noqa: PLR0913 - each has a default
     Returns
     -------
     altair.LayerChart
-        Its data are the bins: ``low``, ``high``, ``count``, ``share``, and ``error``, by which the true count differs
-        at most.
+        Its rows are the bins: ``low``, ``high``, ``count``, ``share``, and, where counts are estimates, ``error``, by
+        which the true count differs at most.
     """
     total = float(counted.counts.sum() + counted.underflow + counted.overflow)
-    bins = [
-        {"low": low, "high": high, "count": count, "error": error, "share": count / total if total else 0.0}
-        for low, high, count, error in zip(
-            counted.edges[:-1].tolist(),
-            counted.edges[1:].tolist(),
-            counted.counts.tolist(),
-            counted.errors.tolist(),
-            strict=True,
-        )
-    ]
+    bins = {
+        "low": counted.edges[:-1].tolist(),
+        "high": counted.edges[1:].tolist(),
+        "count": counted.counts.tolist(),
+        "share": (counted.counts / (total or 1.0)).tolist(),
+        **({} if counted.exact else {"error": counted.errors.tolist()}),
+    }
     scale = alt.Scale(type="log", domainMin=_LOWEST, clamp=True) if log else alt.Scale()
     bars = (
-        alt.Chart(_data(bins))
-        .mark_bar(color=_BAR, binSpacing=0)
+        alt.Chart()
+        .mark_bar(binSpacing=0)
         .encode(
             x=alt.X("low:Q", title=x, bin="binned", scale=alt.Scale(nice=False, zero=False)),
             x2="high:Q",
@@ -86,9 +74,9 @@ def histogram(  # noqa: PLR0913 - each has a default
     if log:
         bars = bars.encode(y2=alt.datum(_LOWEST))
     layers = [bars] if not marks else [bars, _lines(marks)]
-    chart = alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
+    chart = alt.layer(*layers, data=rows(bins)).properties(width=WIDTH, height=HEIGHT)
     if title or subtitle:
-        chart = chart.properties(title=alt.TitleParams(title, subtitle=subtitle))
+        chart = chart.properties(title=title_of(title, subtitle))
     return cast("alt.LayerChart", chart)
 
 
@@ -104,9 +92,14 @@ def _tooltip(x: str, *, exact: bool) -> list[alt.Tooltip]:
 
 def _lines(marks: Mapping[str, float]) -> alt.Chart:
     places = [{"name": name, "at": float(place)} for name, place in marks.items() if np.isfinite(place)]
-    lines = alt.Chart(_data(places)).mark_rule(color=_MARK, strokeDash=[4, 3])
-    return cast("alt.Chart", lines.encode(x="at:Q", tooltip=[alt.Tooltip("name:N"), alt.Tooltip("at:Q", format=".5g")]))
-
-
-def _data(rows: list[dict[str, Any]]) -> Any:  # noqa: ANN401 - Altair has no type for it
-    return alt.Data(values=rows)  # type: ignore[no-untyped-call]
+    # The theme's first colour is that of the bars.
+    names = alt.Scale(domain=["elements", *marks])
+    lines = alt.Chart(inline(places)).mark_rule(strokeDash=[4, 3])
+    return cast(
+        "alt.Chart",
+        lines.encode(
+            x="at:Q",
+            color=alt.Color("name:N", scale=names, legend=None),
+            tooltip=[alt.Tooltip("name:N"), alt.Tooltip("at:Q", format=".5g")],
+        ),
+    )
