@@ -98,6 +98,7 @@ def _(labels, learning_rate, loss_chart, points, steps, weight_decay):
     if HAS_TORCH:
         import torch
 
+        torch.set_num_threads(1)  # so small a network runs slower on several
         torch.manual_seed(0)
         inputs, targets = torch.tensor(points), torch.tensor(labels)
         net = torch.nn.Sequential(
