@@ -75,8 +75,10 @@ def _(families, models, root):
         if index.format == "none":
             return "not opened: " + " ".join(index.notes)
         named = index.metadata.get("code named in the file (never run)", "")
-        packages = sorted({name.strip().split(".")[0] for name in named.split(",")} - {"", "__builtin__"})
-        absent = [package for package in packages if find_spec(package) is None]
+        packages = sorted(
+            {name.strip().split(".")[0] for name in named.split(",") if not name.strip().startswith("__")}
+        )
+        absent = [package for package in packages if package.isidentifier() and find_spec(package) is None]
         needs = (
             [f"its classes come from {', '.join(absent)}, not installed; the weights are read without"]
             if absent
@@ -103,7 +105,9 @@ def _(families, models, root):
         for wanted in ("float", "quantized")
         if not any(kind(index) == wanted and families[Path(name).suffix] == family for name, index in models.items())
     ]
-    mo.ui.table(listed, selection=None, pagination=False) if listed else mo.md(f"There is no model file in `{root}`.")
+    mo.ui.table(listed, selection=None, pagination=False, wrapped_columns=["remarks"]) if listed else mo.md(
+        f"There is no model file in `{root}`."
+    )
     return (absent,)
 
 
@@ -134,7 +138,8 @@ def _(model, models, original):
         for name, weight in index.tensors.items()
         if weight.role == "weight" and weight.is_readable and (weight.is_quantized or not index.is_quantized)
     ]
-    layer = mo.ui.dropdown(options=weights, value=next(iter(weights), None), label="Weight")
+    largest = max(weights, key=lambda name: index.tensors[name].size, default=None)
+    layer = mo.ui.dropdown(options=weights, value=largest, label="Weight")
     layer if weights else mo.md("There is no weight to look at: choose another folder.")
     return both, index, layer, reference
 
@@ -162,8 +167,9 @@ def _(both, index, layer, reference):
     elif tensor is not None:
         floats_of = tensor.values()
         source = "There is no float original, so the values that the codes stand for are taken in its place."
-    if tensor is None:
-        floats_of, source = np.zeros((1, 1), np.float32), ""
+    else:
+        floats_of = np.random.default_rng(0).normal(0, 0.1, (32, 64)).astype(np.float32)
+        source = "There is no weight: random numbers stand in, so that you can try a rule on them below."
     original_weight = qw.open_model({"weight": floats_of}).tensors["weight"]
     mo.Html(f"<p>{escape(source)}</p>")
     return original_weight, pair, tensor
@@ -183,7 +189,7 @@ def _(tensor):
             "rule": scheme.formula,
         }
     facts_table = [{"what": what, "is": value} for what, value in facts.items()]
-    mo.ui.table(facts_table, selection=None, pagination=False)
+    mo.ui.table(facts_table, selection=None, pagination=False) if facts_table else mo.md("No weight is selected.")
     return (scheme,)
 
 
@@ -218,7 +224,7 @@ def _():
 
 @app.cell
 def _():
-    def side_by_side(parts, bins=120):
+    def side_by_side(parts, bins=100):
         """Draw distributions beside each other on the same axes; parts are (title, color, tensor)."""
         known = [part.stats() for _, _, part in parts]
         ends = min(found.minimum or 0 for found in known), max(found.maximum or 0 for found in known)
@@ -270,7 +276,7 @@ def _(both, pair):
 
 @app.cell
 def _(index, layer):
-    found = index.lint([layer.value] if layer.value else [])
+    found = [finding for finding in index.lint([layer.value] if layer.value else []) if finding.tensor == layer.value]
     said = [{"severity": finding.severity, "finding": finding.sentence} for finding in found]
     mo.ui.table(said, selection=None, wrapped_columns=["finding"]) if said else mo.md(
         "The linter finds nothing to say of it."
@@ -324,10 +330,10 @@ def _(bits, number_format, original_weight, symmetric):
 
 @app.cell
 def _(granularity, group_size, original_weight, plain, range_rule, scale, zero_point):
-    last_axis = len(original_weight.shape) - 1
+    inputs = 1 if len(original_weight.shape) > 1 else 0  # blocks run along the input channels
     what_if = plain | {
         "granularity": granularity.value,
-        "axis": last_axis if granularity.value == "per_block" else 0,
+        "axis": inputs if granularity.value == "per_block" else 0,
         "group_size": group_size.value,
         "range_rule": "min_max" if range_rule.value == "by hand" else range_rule.value,
         "percentile": 99.9,

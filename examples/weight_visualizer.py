@@ -117,7 +117,12 @@ def _():
 @app.cell
 def _():
     ends = mo.ui.range_slider(
-        start=-100, stop=100, step=1, value=[-50, 50], label="Range, in percent of the largest magnitude"
+        start=-100,
+        stop=100,
+        step=1,
+        value=[-50, 50],
+        label="Range, in percent of the largest magnitude",
+        show_value=True,
     )
     bins = mo.ui.slider(start=10, stop=200, step=10, value=60, label="Bins")
     log = mo.ui.switch(value=False, label="Logarithmic")
