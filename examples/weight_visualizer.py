@@ -56,7 +56,7 @@ def _():
     mo.md("""
     ## Statistics of the selection
 
-    The selection above is a value in Python too. How many codes sit at either end of their range? Many of them
+    How many codes sit at either end of their range? Many of them
     mean that large values were cut off.
     """)
     return

@@ -19,7 +19,8 @@ def _():
     Courses build a small deep-learning framework from NumPy. The widget shows its models without an adapter: it looks
     for arrays among an object's attributes, and for whole-number codes with a scale beside them.
 
-    Here is such a framework. What is quantized, and when is it turned back into floats?
+    Here is such a framework. What is quantized, and when is it turned back into floats? (An app hides the code:
+    `marimo edit` shows it.)
     """)
     return
 
@@ -42,11 +43,10 @@ class Linear:
         self.bias = Tensor(np.zeros(outputs))
 
     def forward(self, x):
-        self.seen = x
         return x @ self.weight.data + self.bias.data
 
-    def backward(self, gradient):
-        self.weight.grad, self.bias.grad = self.seen.T @ gradient, gradient.sum(0)
+    def backward(self, x, gradient):
+        self.weight.grad, self.bias.grad = x.T @ gradient, gradient.sum(0)
         return gradient @ self.weight.data.T
 
 
@@ -55,11 +55,10 @@ class ReLU:
     """Negative numbers become 0."""
 
     def forward(self, x):
-        self.was_positive = x > 0
-        return x * self.was_positive
+        return x * (x > 0)
 
-    def backward(self, gradient):
-        return gradient * self.was_positive
+    def backward(self, x, gradient):
+        return gradient * (x > 0)
 
 
 @app.class_definition
@@ -98,7 +97,7 @@ def _():
     mo.md("""
     ## Train it
 
-    Two half moons that a straight line cannot separate. More hidden units make larger weights matrices with more room.
+    Two half moons that a straight line cannot separate. More hidden units bend the border better.
     """)
     return
 
@@ -119,12 +118,15 @@ def _(hidden):
 
     net = Model(Linear(2, hidden.value, random), ReLU(), Linear(hidden.value, 2, random))
     for _step in range(400):
-        scores = net.forward(place)
+        seen = [place]  # what each layer is given, and what the last one says
+        for layer in net.layers:
+            seen.append(layer.forward(seen[-1]))
+        scores = seen[-1]
         likely = np.exp(scores - scores.max(1, keepdims=True))
         likely /= likely.sum(1, keepdims=True)
         gradient = (likely - np.eye(2)[which]) / len(place)  # of cross-entropy
-        for layer in reversed(net.layers):
-            gradient = layer.backward(gradient)
+        for layer, x in zip(reversed(net.layers), reversed(seen[:-1])):
+            gradient = layer.backward(x, gradient)
             if isinstance(layer, Linear):
                 layer.weight.data -= 0.5 * layer.weight.grad
                 layer.bias.data -= 0.5 * layer.bias.grad
@@ -151,7 +153,7 @@ def _():
 
 @app.cell
 def _():
-    bits = mo.ui.slider(start=2, stop=8, step=1, value=4, label="Bits", show_value=True)
+    bits = mo.ui.slider(start=2, stop=8, step=1, value=8, label="Bits", show_value=True)
     bits
     return (bits,)
 
@@ -179,9 +181,9 @@ def _(net, place, quantized, which):
         rows = [{"x": x, "y": y, "moon": "AB"[moon]} for (x, y), moon in zip(grid.tolist(), said.tolist())]
         return (
             alt.Chart(alt.Data(values=rows), title=title)
-            .mark_square(size=44, opacity=0.6)
+            .mark_square(size=30, opacity=0.6)
             .encode(x="x:Q", y="y:Q", color=alt.Color("moon:N", legend=None))
-            .properties(width=280, height=210)
+            .properties(width=225, height=170)
         )
 
     border(net, f"float: {right['float']:.1%} right") | border(quantized, f"quantized: {right['quantized']:.1%} right")

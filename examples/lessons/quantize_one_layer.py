@@ -19,7 +19,7 @@ from quantwidget.quantizing import effect_of
 # %%
 weight = np.random.default_rng(0).normal(0, 0.1, (16, 64)).astype(np.float32)
 weight[3] *= 4  # one output with much larger weights than the others
-print(f"{weight.size:,} numbers from {weight.min():.3f} to {weight.max():.3f}")
+f"{weight.size:,} numbers from {weight.min():.3f} to {weight.max():.3f}"
 
 # %% [markdown]
 # ## Four lines
@@ -33,7 +33,7 @@ largest_code = 2 ** (bits - 1) - 1
 scale = np.abs(weight).max() / largest_code
 codes = np.clip(np.rint(weight / scale), -largest_code - 1, largest_code).astype(np.int8)
 values = codes * scale
-print(f"scale {scale:.4f}, codes {codes.min()} to {codes.max()}, {np.mean(codes == 0):.1%} of them 0")
+f"scale {scale:.4f}, codes {codes.min()} to {codes.max()}, {np.mean(codes == 0):.1%} of them 0"
 
 # %% [markdown]
 # ## How much is lost
@@ -52,7 +52,7 @@ by_hand = decibels(weight.astype(np.float64), values.astype(np.float64))
 tensor = qw.open_model({"weight": weight}).tensors["weight"]
 rule = {"number_format": "integer", "bits": bits, "symmetric": True, "granularity": "per_tensor"}
 by_library = effect_of(tensor, rule).sqnr_db
-print(f"by hand {by_hand:.3f} dB, by the library {by_library:.3f} dB")
+f"by hand {by_hand:.3f} dB, by the library {by_library:.3f} dB"
 
 # %% [markdown]
 # ## A scale for each output
@@ -64,7 +64,7 @@ print(f"by hand {by_hand:.3f} dB, by the library {by_library:.3f} dB")
 row_scales = np.abs(weight).max(axis=1, keepdims=True) / largest_code
 row_codes = np.clip(np.rint(weight / row_scales), -largest_code - 1, largest_code).astype(np.int8)
 row_values = row_codes * row_scales
-print(f"{decibels(weight, values):.1f} dB with one scale, {decibels(weight, row_values):.1f} dB with {row_scales.size}")
+f"{decibels(weight, values):.1f} dB with one scale, {decibels(weight, row_values):.1f} dB with {row_scales.size}"
 
 # %%
 rows = [
@@ -79,12 +79,23 @@ alt.Chart(alt.Data(values=rows)).mark_point(filled=True).encode(
 # %% [markdown]
 # ## Look at both
 #
-# The widget shows codes with a scale beside them as a quantized weight. Switch between *Codes* and *Values*.
+# Select both weights in turn, and switch between *Codes* and *Values*. Which of them uses more of its codes?
+
 
 # %%
-by_rows = {"weight": {"q_weight": row_codes, "weight_scale": row_scales[:, 0]}}
-one_scale = {"weight": {"q_weight": codes, "weight_scale": scale}}
-qw.QuantWidget({"one scale": one_scale, "one for each output": by_rows})
+class Layer:
+    """Tells the widget what is what: codes, their scale, and how many bits they really have."""
+
+    def __quantwidget_tensors__(self):
+        """Name each tensor, and say how its codes become values."""
+        kind = f"int{bits}"
+        return {
+            "one scale": {"codes": codes, "scale": scale, "code_dtype": kind},
+            "one for each output": {"codes": row_codes, "scale": row_scales[:, 0], "code_dtype": kind},
+        }
+
+
+qw.QuantWidget(Layer())
 
 # %% [markdown]
 # ## Try it
