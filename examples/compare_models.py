@@ -137,11 +137,10 @@ def _(losses):
 @app.cell
 def _(both, choice):
     chosen = both[choice.value] if choice.value else None
-    sentence = (
-        f"{choice.value} {chosen.pair.sentence}. SQNR {chosen.sqnr_db:.2f} dB."
-        if chosen
-        else "No weight has a partner."
-    )
+    sentence = "No weight has a partner."
+    if chosen is not None:
+        loss = f"SQNR {chosen.sqnr_db:.2f} dB" if np.isfinite(chosen.sqnr_db) else "Nothing was lost"
+        sentence = f"{choice.value} {chosen.pair.sentence}. {loss}."
     mo.Html(f"<p>{escape(sentence)}</p>")
     return (chosen,)
 

@@ -28,7 +28,6 @@ import repository  # noqa: E402
 
 MARIMO = [example.marimo for example in repository.EXAMPLES]
 JUPYTER = [example.jupyter for example in repository.EXAMPLES]
-FLOADIA = Path(os.environ.get("QUANTWIDGET_CORPUS", "")) / "Floadia+resnet8" / "models"
 
 RUN = """
 import runpy, sys
@@ -47,18 +46,44 @@ importing.find_spec = lambda name, *rest: None if name == "torch" else find(name
 )
 
 
+QUANTIZATION = """
+import sys
+sys.path.insert(0, "examples")
+import marimo as mo, quantization
+from pathlib import Path
+mo.notebook_dir = lambda: Path(sys.argv[1])
+_, found = quantization.app.run()
+print(found["absent"], found["model"].options, found["effect"].sqnr_db, *found["models"], sep="|")
+"""
+
+
 def run(code, *paths):
     found = subprocess.run([sys.executable, "-c", code, *paths], cwd=ROOT, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
+    return found.stdout
 
 
-def test_examples_run_as_scripts():
+def test_examples_run_as_scripts_also_where_no_model_file_is(tmp_path):
     """In one process, since most of the time goes into imports."""
-    run(RUN, *MARIMO)
+    for path in MARIMO:
+        shutil.copy(ROOT / path, tmp_path)
+    run(RUN, *MARIMO, *(str(tmp_path / Path(path).name) for path in MARIMO if "_training" not in path))
 
 
 def test_training_is_left_out_where_torch_is_missing():
     run(WITHOUT_TORCH, "examples/live_training.py")
+
+
+def test_explorer_says_which_variants_are_missing_and_which_do_not_open(tmp_path):
+    (tmp_path / "models").mkdir()
+    shutil.copy(EXAMPLES / "models" / "resnet8_int8.pt", tmp_path / "models")
+    (tmp_path / "models" / "broken.onnx").write_bytes(b"\x08\x01\xff")
+    absent, integers, decibels, *files = run(QUANTIZATION, tmp_path).strip().split("|")
+    assert absent == str(["no float PyTorch file", "no float ONNX file", "no quantized ONNX file"])
+    assert "resnet8_int8.pt" in integers
+    assert "broken.onnx" not in integers
+    assert files == ["broken.onnx", "resnet8_int8.pt"]
+    assert 10 < float(decibels) < 20  # 4 bits, of the values that the codes stand for
 
 
 def test_every_example_is_published():
@@ -210,8 +235,8 @@ def printed(header, arrays, compiler, folder):
     """Compile a program that prints all arrays, one in a line."""
     (folder / "weights.h").write_text(header)
     shown = "".join(
-        f'for (unsigned i = 0; i < sizeof {name} / sizeof *{name}; i++) printf("%.9g ", (double){name}[i]);\nputs("");\n'
-        for name in arrays
+        f'for (unsigned i = 0; i < {array.size}; i++) printf("%.9g ", (double){name}[i]);\nputs("");\n'
+        for name, array in arrays.items()
     )
     (folder / "main.c").write_text(f'#include <stdio.h>\n#include "weights.h"\nint main(void) {{\n{shown}}}\n')
     subprocess.run([compiler, "-std=c99", "-Wall", "-Werror", "main.c", "-o", "main"], cwd=folder, check=True)
