@@ -8,7 +8,7 @@ DEMO_ARGS ?=
 BENCH ?= full
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check build bench gallery lint models
+.PHONY: help setup demo dev test check build bench gallery lint models notebooks
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -37,7 +37,9 @@ lint: setup ## Check style, types, import floors and generated files
 	$(BIN)/lint-imports
 	npx --no-install biome check js
 	npx --no-install tsc
-	$(BIN)/marimo check --strict examples/*.py
+	$(BIN)/python scripts/make_notebooks.py --check
+	$(BIN)/python scripts/badges.py --check
+	$(BIN)/marimo check --strict examples/*.py examples/lessons/marimo/*.py
 
 build: setup ## Generate wire.ts, bundle the front end and make the wheel
 	$(BIN)/python scripts/generate_wire.py
@@ -49,6 +51,10 @@ bench: setup .venv/.installed-bench ## Measure speed as ratios against peers (BE
 
 gallery: node_modules/.installed ## Show every panel in every state, theme and width
 	node js/build.mjs --gallery --serve
+
+notebooks: setup ## Write the Jupyter twins of the examples, and the badges that open them
+	$(BIN)/python scripts/make_notebooks.py
+	$(BIN)/python scripts/badges.py
 
 models: setup ## Train and quantize the example models anew
 	$(BIN)/python scripts/make_models.py
