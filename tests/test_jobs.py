@@ -48,9 +48,15 @@ def finished(key, done):
 
 
 def test_only_so_many_are_kept_and_what_is_forgotten_is_not_begun():
-    gate, done = threading.Event(), []
+    begun, gate, done = threading.Event(), threading.Event(), []
     jobs = Jobs(kept=2)
-    jobs.ask("first", lambda: in_one_step(lambda: gate.wait() and 1), 0)
+
+    def first():
+        begun.set()
+        return gate.wait() and 1
+
+    jobs.ask("first", lambda: in_one_step(first), 0)
+    assert begun.wait(SOON)
     for key in ("second", "third", "fourth"):
         jobs.ask(key, partial(finished, key, done), 0)
     gate.set()

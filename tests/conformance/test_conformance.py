@@ -106,7 +106,11 @@ def test_levels_are_what_codes_stand_for(made):
             # The first elements share one scale, and are as far apart as their levels.
             shared = slice(0, min(quant.block_shape[-1], codes.shape[-1]))
             levels = np.array(entry.levels)[codes.reshape(-1)[shared]]
-            values = result.tensors[name].values.reshape(-1)[shared].astype(np.float64)
+            with np.errstate(invalid="ignore"):
+                values = result.tensors[name].values.reshape(-1)[shared].astype(np.float64)
+            # A scale of drawn bits may be no number.
+            if not np.isfinite(values).all():
+                continue
             scale = values[np.abs(levels).argmax()] / levels[np.abs(levels).argmax()]
             np.testing.assert_allclose(values, levels * scale, rtol=2**-7)
         else:

@@ -28,6 +28,9 @@ SOURCES = HERE.parents[1] / "src"
 OLDEST = HERE.parents[1] / ".venv-oldest" / "bin" / "python"
 """An environment with the oldest versions that are supported."""
 
+MODEL = "resnet8_int8.pt"
+REFERENCE = "resnet8.onnx"
+
 VIEWPORT = {"width": 1280, "height": 2200}
 HEIGHT = 400
 OWN_WORDS = ("quantwidget", "qw-", "anywidget")
@@ -47,7 +50,7 @@ def answer(source):
 """
 
 JUPYTER_CELLS = (
-    SHARED + "\nimport ipywidgets\nw = qw.QuantWidget(MODEL, height=HEIGHT)\nw",
+    SHARED + "\nimport ipywidgets\nw = qw.QuantWidget(MODEL, reference=REFERENCE, height=HEIGHT)\nw",
     "w",
     """
 def show_big():
@@ -79,7 +82,7 @@ SETUP
 
 @app.cell
 def _():
-    w = qw.QuantWidget(MODEL, height=HEIGHT)
+    w = qw.QuantWidget(MODEL, reference=REFERENCE, height=HEIGHT)
     view = mo.ui.anywidget(w)
     view
     return view, w
@@ -193,7 +196,7 @@ class LiveHost:
 
     @classmethod
     @contextmanager
-    def served(cls, folder: Path, model: Path, big: Path) -> Iterator[str]:
+    def served(cls, folder: Path, models: Path, big: Path) -> Iterator[str]:
         """Write the notebook into a folder and serve it; gives the address."""
         raise NotImplementedError
 
@@ -286,8 +289,8 @@ class Jupyter(LiveHost):
 
     @classmethod
     @contextmanager
-    def served(cls, folder: Path, model: Path, big: Path) -> Iterator[str]:
-        settings = {"MODEL": repr(str(model)), "BIG": repr(str(big)), "HEIGHT": str(HEIGHT)}
+    def served(cls, folder: Path, models: Path, big: Path) -> Iterator[str]:
+        settings = _settings(models, big)
         sources = [_filled(cell, settings) for cell in JUPYTER_CELLS]
         blank = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
         content = {
@@ -412,9 +415,9 @@ class Marimo(LiveHost):
 
     @classmethod
     @contextmanager
-    def served(cls, folder: Path, model: Path, big: Path) -> Iterator[str]:
-        settings = {"SETUP": indent(SHARED.strip(), "    "), "MODEL": repr(str(model)), "BIG": repr(str(big))}
-        (folder / "app.py").write_text(_filled(MARIMO_APP, {**settings, "HEIGHT": str(HEIGHT)}))
+    def served(cls, folder: Path, models: Path, big: Path) -> Iterator[str]:
+        settings = {"SETUP": indent(SHARED.strip(), "    "), **_settings(models, big)}
+        (folder / "app.py").write_text(_filled(MARIMO_APP, settings))
         (folder / ".marimo.toml").write_text(MARIMO_CONFIG)
         arguments = (
             "--quiet",
@@ -482,8 +485,8 @@ class Colab(LiveHost):
 
     @classmethod
     @contextmanager
-    def served(cls, folder: Path, model: Path, big: Path) -> Iterator[str]:
-        cls.cells = [_filled(cell, {"MODEL": repr(str(model)), "HEIGHT": str(HEIGHT)}) for cell in JUPYTER_CELLS[:2]]
+    def served(cls, folder: Path, models: Path, big: Path) -> Iterator[str]:
+        cls.cells = [_filled(cell, _settings(models, big)) for cell in JUPYTER_CELLS[:2]]
         cls.big = big
         frame_port = str(free_port())
         env = {"PYTHONPATH": os.pathsep.join([str(HERE), str(SOURCES)])}
@@ -527,6 +530,11 @@ class Colab(LiveHost):
 
     def interrupt(self) -> None:
         self.page.evaluate("() => notebook.tellKernel('interrupt')")
+
+
+def _settings(models: Path, big: Path) -> dict[str, str]:
+    files = {"MODEL": models / MODEL, "REFERENCE": models / REFERENCE, "BIG": big}
+    return {**{name: repr(str(file)) for name, file in files.items()}, "HEIGHT": str(HEIGHT)}
 
 
 def _filled(text: str, settings: Mapping[str, str]) -> str:

@@ -11,14 +11,13 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from live_hosts import LIVE_HOSTS
+from live_hosts import LIVE_HOSTS, MODEL, REFERENCE
 from matrix import stated
 from playwright.sync_api import expect
 from widget_page import wait_until
 
 pytestmark = pytest.mark.host
 
-MODEL = "resnet8_int8.pt"
 WEIGHT = "stage3.conv2.weight"
 OTHER = "stage2.conv1.weight"
 FLOATS = "stage3.conv2.bias"
@@ -67,7 +66,7 @@ def host(request, browser, models, big, tmp_path_factory):
     """Serve and open the notebook of one host, which the tests share."""
     kind = LIVE_HOSTS[request.param]
     folder = tmp_path_factory.mktemp("host")
-    with kind.served(folder, models / MODEL, big) as address:
+    with kind.served(folder, models, big) as address:
         opened = kind(browser, address, folder)
         yield opened
         opened.close()
@@ -114,6 +113,13 @@ def test_layer_selected_in_python_is_selected_on_the_page(host, widget):
     widget.expect_selected("fc.weight")
     assert "no tensor is called" in host.ask("w.select('no such tensor')")
     widget.expect_selected("fc.weight")
+
+
+@behaviour("panels that come from the kernel")
+def test_comparison_comes_from_the_kernel(widget, weight, stored):
+    reference = stored(REFERENCE, WEIGHT).astype(float)
+    sqnr = 20 * np.log10(np.linalg.norm(reference) / np.linalg.norm(weight.dequantize().numpy() - reference))
+    expect(widget.root.locator(".qw-comparison")).to_contain_text(f"{sqnr:.2f} dB")
 
 
 @behaviour("a request whose reply has buffers")
