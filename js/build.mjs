@@ -18,8 +18,8 @@ const flags = new Set(process.argv.slice(2));
 // Largest size in bytes, minified and after gzip.
 const BUDGETS = {
   "widget.js": { bytes: 128_000, gzip: 47_000 },
-  "kernel-panels.js": { bytes: 40_000, gzip: 15_000 },
-  "page.js": { bytes: 128_000, gzip: 47_000 },
+  "kernel-panels.js": { bytes: 51_000, gzip: 19_500 },
+  "page.js": { bytes: 126_000, gzip: 47_000 },
   "widget.css": { bytes: 13_500, gzip: 4_200 },
 };
 
@@ -47,7 +47,7 @@ const common = {
   logLevel: "warning",
 };
 
-/** What kernel-panels.js brings along is text in it. */
+/** The styles of kernel-panels.css are text in the scripts that need them. */
 const stylesAsText = {
   name: "styles as text",
   setup: (plugin) =>
@@ -81,6 +81,7 @@ const targets = [
     entryPoints: [join(source, "page.tsx")],
     outfile: join(target, "page.js"),
     format: "iife",
+    plugins: [stylesAsText],
   },
   { ...common, entryPoints: [join(source, "styles.css")], outfile: join(target, "widget.css") },
 ];

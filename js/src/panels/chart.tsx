@@ -1,5 +1,6 @@
 // The bars of the selected tensor: the bin under the pointer, the range that the person drags.
 import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { barsPath } from "../marks/bars";
 import { outlinePath } from "../marks/outline";
@@ -9,7 +10,6 @@ import type { Histogram } from "../model/histogram";
 import type { Range } from "../model/range";
 import type { Store } from "../model/store";
 import type { Overlay } from "../model/view";
-import { ClipLimits } from "./clip-limits";
 import { LandmarkLines, NAMES_HEIGHT, STRIP_HEIGHT, saidAt } from "./landmarks";
 
 const MARGIN = { top: 10, right: 12, bottom: 24, left: 52 };
@@ -254,7 +254,7 @@ export function Chart({ store, drawn }: { store: Store; drawn: Histogram }) {
             store.view.reset();
           }}
         />
-        <ClipLimits store={store} drawn={drawn} x={x} box={box} />
+        {store.fromKernel.panels.value?.drawOver({ drawn, x, box }) as ComponentChildren}
       </svg>
       {bin >= 0 && (
         <Tip
