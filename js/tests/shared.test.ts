@@ -1,8 +1,9 @@
 import { signal } from "@preact/signals";
 import { expect, test, vi } from "vitest";
-import { whatIfOf } from "../gallery/connected";
+import { connected, whatIfOf } from "../gallery/connected";
 import { Link } from "../src/link";
 import { Shared } from "../src/model/shared";
+import { kernelFor } from "./hosts";
 import { opened, VALUES } from "./opened";
 
 function host(initial: Record<string, unknown> = {}) {
@@ -93,6 +94,24 @@ test("the echo of what the page has said does not undo what it says next", async
   await still(10);
   expect(choice.value).toEqual([0, 2]);
   shared.dispose();
+});
+
+test("the quantizer that Python chose before there were panels opens them once they are there", async () => {
+  const spec = { source: "small.onnx", tensors: [VALUES] };
+  const { host: fake, store } = await opened("jupyter", { spec, kernel: kernelFor([VALUES]) });
+  const what_if = {
+    number_format: "integer",
+    bits: 3,
+    symmetric: false,
+    granularity: "per_tensor",
+  };
+  await fake.assign({ what_if });
+  store.select(0);
+  await store.greet();
+  await connected(store);
+  expect(store.fromKernel.isOpen["what-if"].value).toBe(true);
+  expect(whatIfOf(store).parameters.value).toMatchObject({ bits: 3, symmetric: false });
+  store.dispose();
 });
 
 test("a store takes over the range and the quantizer that Python chose", async () => {

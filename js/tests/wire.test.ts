@@ -2,7 +2,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { buildIn } from "../gallery/connected";
 import { deflated } from "../gallery/make";
 import { until } from "../gallery/until";
 import { mount } from "../src/index";
@@ -42,9 +41,7 @@ async function storeOn(
   flavour: (typeof FLAVOURS)[number],
 ): Promise<{ host: FakeHost; store: Store }> {
   const host = new FakeHost(flavour, { _manifest: await deflated(golden.manifest) }, kernel);
-  const link = new Link(host.model);
-  const store = new Store(link);
-  buildIn(store, link);
+  const store = new Store(new Link(host.model));
   await until(() => store.loaded.value);
   await store.greet();
   await until(() => store.scan.progress.value.tensorsLeft === 0);
