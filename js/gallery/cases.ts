@@ -16,7 +16,7 @@ import {
 } from "../tests/hosts";
 import { channelsSaid } from "./channels";
 import { comparedSaid } from "./comparison";
-import { connected, load, panelsOf } from "./connected";
+import { buildIn, connected, load, panelsOf, whatIfOf } from "./connected";
 import {
   affineScheme,
   bell,
@@ -247,11 +247,15 @@ async function open(
     selected = null as string | null,
     stored = true,
     kernel = undefined as Kernel | undefined,
+    /** Without a kernel: the page of to_html, or a notebook that was saved. */
+    saved = "page" as "page" | "notebook",
   } = {},
 ): Promise<Store> {
   const host = new FakeHost("jupyter", await traitsOf(spec, { selected, stored }), kernel);
   if (kernel === undefined) host.connection = "restarted";
-  const store = new Store(new Link(host.model), load);
+  const link = new Link(host.model);
+  const store = new Store(link, load);
+  if (kernel === undefined && saved === "page") buildIn(store, link);
   await store.greet();
   await until(() => store.loaded.value);
   return store;
@@ -468,26 +472,26 @@ export const CASES = {
 
   "what if floats were clipped at a percentile": async () => {
     const store = await whatIf("classifier.weight", { bits: 3, symmetric: false, percentile: 99 });
-    store.whatIf.setRule("percentile");
+    whatIfOf(store).setRule("percentile");
     return store;
   },
 
   "what if codes had 3 bits with the least error": async () => {
     const store = await whatIf("features.0.conv.weight", { bits: 3, narrow_range: true });
-    store.whatIf.setRule("mse");
+    whatIfOf(store).setRule("mse");
     return store;
   },
 
   "what if a per-channel weight had one range, set by hand": async () => {
     const store = await whatIf("features.1.conv.weight", { symmetric: false });
     store.show("values");
-    store.whatIf.setRange(-0.8, 0.5);
+    whatIfOf(store).setRange(-0.8, 0.5);
     return store;
   },
 
   "what if a bias had another scale": async () => {
     const store = await whatIf("features.0.conv.bias", {});
-    store.whatIf.setScale(0.001, 0);
+    whatIfOf(store).setScale(0.001, 0);
     return store;
   },
 
@@ -498,7 +502,7 @@ export const CASES = {
     const store = await whatIfAsked({ bits: 4, granularity: "per_axis" }, () =>
       effectSaid(HOW_OFTEN),
     );
-    await until(() => store.whatIf.effect.value !== null);
+    await until(() => whatIfOf(store).effect.value !== null);
     return store;
   },
 
@@ -507,6 +511,12 @@ export const CASES = {
 
   "what if channels had their own scales, with no kernel": () =>
     whatIf("classifier.weight", { granularity: "per_axis" }),
+
+  "what if in a saved notebook": async () => {
+    const store = await open(NETWORK, { selected: "classifier.weight", saved: "notebook" });
+    for (const isOpen of Object.values(store.fromKernel.isOpen)) isOpen.value = true;
+    return store;
+  },
 
   "one value explained": () => explained(),
 
@@ -665,8 +675,8 @@ async function withoutPanels(said: Kernel): Promise<Store> {
 
 async function whatIf(name: string, parameters: Partial<WhatIf>): Promise<Store> {
   const store = await select(name);
-  store.whatIf.isOpen.value = true;
-  store.whatIf.set(parameters);
+  store.fromKernel.isOpen["what-if"].value = true;
+  whatIfOf(store).set(parameters);
   return store;
 }
 
@@ -678,8 +688,9 @@ async function whatIfAsked(parameters: Partial<WhatIf>, said: Kernel): Promise<S
   const kernel = kernelFor(NETWORK.tensors, { whatIf: said, countRange: () => 4056 });
   const store = await open(NETWORK, { selected: "classifier.weight", kernel });
   await until(() => store.range.count.value?.exact === true);
-  store.whatIf.isOpen.value = true;
-  store.whatIf.set(parameters);
+  await connected(store);
+  store.fromKernel.isOpen["what-if"].value = true;
+  whatIfOf(store).set(parameters);
   return store;
 }
 

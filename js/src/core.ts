@@ -2,18 +2,33 @@
 
 export { computed, effect, signal, useSignal } from "@preact/signals";
 export { Fragment, h } from "preact";
-export { useMemo, useRef, useState } from "preact/hooks";
+export { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 export { barsPath } from "./marks/bars";
-export { linearScale } from "./marks/scale";
+export { linearScale, logScale } from "./marks/scale";
 export { sparklinePath } from "./marks/sparkline";
 export { integerEdges, linearEdges, rebin } from "./model/bins";
 export { debounced } from "./model/debounced";
-export { count, decibels, digitsBetween, measure, percent, shape } from "./model/format";
+export {
+  approximate,
+  bytes,
+  count,
+  decibels,
+  digitsBetween,
+  estimate,
+  measure,
+  percent,
+  shape,
+} from "./model/format";
+export { gridsIn, statisticsIn } from "./model/histogram";
+export { quantiles } from "./model/quantiles";
+export { commonRefinement, total } from "./model/refinement";
 export { Shared } from "./model/shared";
 export { readSpan } from "./model/sketch";
 export { sortedBy } from "./model/table";
-export { lesser, worstOf } from "./model/worst";
+export { Bound } from "./panels/bound";
+export { Choice } from "./parts/choice";
 export { Fold } from "./parts/fold";
 export { rowAfter } from "./parts/keys";
 export { Pairs } from "./parts/pairs";
+export { Slider } from "./parts/slider";
 export { revealRow, VirtualList } from "./parts/virtual-list";

@@ -1,36 +1,34 @@
 // The second bundle: what the kernel sends to the page that asks for it. It takes what it shares from core.ts.
 import { computed } from "@preact/signals";
-import styles from "./kernel-panels.css";
 import type { Link } from "./link";
 import { ChannelChoice } from "./model/channels";
 import { Comparing, overlayOf } from "./model/comparing";
 import { ExplanationChoice } from "./model/explanation";
-import type { KernelPanels, Place } from "./model/from-kernel";
+import type { Place } from "./model/from-kernel";
 import type { Range } from "./model/range";
 import { Shared } from "./model/shared";
 import type { Store } from "./model/store";
 import { ChannelsPanel } from "./panels/channels";
 import { ComparisonPanel } from "./panels/comparison";
 import { ExplanationPanel } from "./panels/explanation";
+import { SketchPanels } from "./sketch-panels";
 
 /** The panels of one store, and what they know. */
-export class Connected implements KernelPanels {
+export class Connected extends SketchPanels {
   readonly comparing: Comparing;
   readonly channels: ChannelChoice;
   readonly explanation: ExplanationChoice;
-  readonly version: Comparing["version"];
-  readonly isOverlaid: Comparing["isOverlaid"];
-  readonly overlay = computed(() => {
+  override readonly version: Comparing["version"];
+  override readonly isOverlaid: Comparing["isOverlaid"];
+  override readonly overlay = computed(() => {
     const { comparison } = this.comparing.shown.value;
     return comparison ? (edges: Float64Array) => overlayOf(comparison, edges) : null;
   });
 
-  private readonly shared: Shared;
+  private readonly channel: Shared;
 
-  constructor(
-    private readonly store: Store,
-    link: Link,
-  ) {
+  constructor(store: Store, link: Link) {
+    super(store, link);
     const tensor = computed(() => store.scan.original(store.selected.value));
     const shape = computed(() => store.manifest.value.tensors.shape[store.selected.value] ?? []);
     this.comparing = new Comparing(
@@ -62,56 +60,56 @@ export class Connected implements KernelPanels {
       })),
       store.fromKernel.isOpen.explanation,
     );
-    this.shared = new Shared(
+    this.channel = new Shared(
       link,
       "channel",
       () => this.channels.told,
       (told) => this.channels.adopt(told),
     );
-    this.shared.adopt();
     this.version = this.comparing.version;
     this.isOverlaid = this.comparing.isOverlaid;
   }
 
-  draw(place: Place) {
+  override draw(place: Place) {
     const { store, comparing, explanation, channels: choice } = this;
-    const panels = {
-      explanation: () => <ExplanationPanel store={store} explanation={explanation} />,
-      comparison: () => <ComparisonPanel store={store} comparing={comparing} />,
-      channels: () => <ChannelsPanel store={store} choice={choice} />,
-    };
-    return (
-      <>
-        <style>{styles}</style>
-        {panels[place]()}
-      </>
-    );
+    if (place === "explanation")
+      return <ExplanationPanel store={store} explanation={explanation} />;
+    if (place === "comparison") return <ComparisonPanel store={store} comparing={comparing} />;
+    if (place === "channels") return <ChannelsPanel store={store} choice={choice} />;
+    return super.draw(place);
   }
 
-  figuresOf(tensor: number) {
+  override figuresOf(tensor: number) {
     return this.comparing.knownOf(tensor).figures;
   }
 
-  isAwaited(tensor: number): boolean {
+  override isAwaited(tensor: number): boolean {
     return this.comparing.isAwaited(tensor);
   }
 
-  explainOneIn(range: Range): void {
+  override explainOneIn(range: Range): void {
     void this.explanation.findIn(range);
   }
 
-  forgetTensor(): void {
+  override adopt(): void {
+    super.adopt();
+    this.channel.adopt();
+  }
+
+  override forgetTensor(): void {
+    super.forgetTensor();
     this.channels.forget();
     this.explanation.forget();
   }
 
-  forgetModel(): void {
-    this.forgetTensor();
+  override forgetModel(): void {
+    super.forgetModel();
     this.comparing.forget();
   }
 
-  dispose(): void {
-    this.shared.dispose();
+  override dispose(): void {
+    super.dispose();
+    this.channel.dispose();
     this.explanation.dispose();
     this.channels.dispose();
     this.comparing.dispose();
@@ -119,5 +117,7 @@ export class Connected implements KernelPanels {
 }
 
 export function connect(store: Store, link: Link): Connected {
-  return new Connected(store, link);
+  const panels = new Connected(store, link);
+  panels.adopt();
+  return panels;
 }

@@ -3,6 +3,7 @@ import { effect } from "@preact/signals";
 import { mount } from "./index";
 import { type HostModel, Link } from "./link";
 import { Store } from "./model/store";
+import { SketchPanels } from "./sketch-panels";
 
 type Listener = (...received: unknown[]) => void;
 
@@ -44,7 +45,9 @@ const element = document.getElementById("quantwidget");
 const state = document.getElementById("quantwidget-state");
 if (element !== null && state !== null)
   try {
-    const store = new Store(new Link(stillHost(traitsOf(state.textContent ?? "{}"))));
+    const link = new Link(stillHost(traitsOf(state.textContent ?? "{}")));
+    const store = new Store(link);
+    store.fromKernel.panels.value = new SketchPanels(store, link);
     void store.greet();
     element.replaceChildren();
     mount(store, element);

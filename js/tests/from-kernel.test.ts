@@ -193,13 +193,14 @@ describe("without a kernel", () => {
   it("their folds say what they need", async () => {
     const { host, store } = await open();
     host.connection = "restarted";
-    store.fromKernel.isOpen.channels.value = true;
-    show(store);
+    for (const isOpen of Object.values(store.fromKernel.isOpen)) isOpen.value = true;
+    const element = show(store);
     await store.greet();
     await drawn();
-    for (const panel of [".qw-comparison", ".qw-channels"])
+    for (const panel of [".qw-comparison", ".qw-what-if", ".qw-channels"])
       expect(find(`${panel} p`).textContent).toBe(
         "This needs the running notebook: run the cell to see it.",
       );
+    expect(element.querySelector(".qw-limit, .qw-view select")).toBeNull();
   });
 });

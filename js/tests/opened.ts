@@ -1,6 +1,6 @@
 // A store on a small model in one of the hosts, unpacked and ready to be asked.
 
-import { load } from "../gallery/connected";
+import { buildIn, load } from "../gallery/connected";
 import {
   affineScheme,
   codesSketch,
@@ -53,15 +53,19 @@ interface Setting {
   selected?: string | null;
   stored?: boolean;
   kernel?: Kernel;
+  /** The page of to_html, which needs no kernel for all of its panels. */
+  page?: boolean;
 }
 
 /** A host and a store that has unpacked the manifest; it has not greeted the kernel. */
 export async function opened(
   flavour: Flavour,
-  { spec = MODEL, selected = null, stored = false, kernel }: Setting = {},
+  { spec = MODEL, selected = null, stored = false, kernel, page = false }: Setting = {},
 ): Promise<{ host: FakeHost; store: Store }> {
   const host = new FakeHost(flavour, await traitsOf(spec, { selected, stored }), kernel);
-  const store = new Store(new Link(host.model), load);
+  const link = new Link(host.model);
+  const store = new Store(link, load);
+  if (page) buildIn(store, link);
   await until(() => store.loaded.value);
   return { host, store };
 }

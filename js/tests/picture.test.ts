@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { handOver, standalone } from "../src/parts/picture";
+import { drawn, find, show } from "./mounted";
+import { opened } from "./opened";
 
 afterEach(() => {
   vi.unstubAllGlobals();
@@ -101,4 +103,21 @@ describe("handing over", () => {
     );
     expect(saved).toEqual([]);
   });
+});
+
+it("the menu under the histogram copies its bins", async () => {
+  const writeText = vi.fn(async (_: string) => {});
+  vi.stubGlobal("navigator", { clipboard: { writeText } });
+  const { store } = await opened("jupyter", { stored: true, selected: "conv.weight", page: true });
+  show(store);
+  await drawn();
+  const menu = find<HTMLSelectElement>(".qw-view select");
+  menu.value = "CSV";
+  menu.dispatchEvent(new Event("change", { bubbles: true }));
+  await vi.waitFor(() => expect(find(".qw-view output").textContent).toBe("Copied."));
+  const [head, ...lines] = String(writeText.mock.calls[0]?.[0]).trim().split("\n");
+  expect(head).toBe("lower,upper,count,error,code");
+  const counts = lines.map((line) => line.split(",").map(Number));
+  const held = counts.filter(([, , count]) => count).map((cells) => cells[4]);
+  expect(held).toEqual([-2, -1, 0, 1, 2, 3]);
 });

@@ -1,7 +1,9 @@
 import { signal } from "@preact/signals";
 import { expect, test, vi } from "vitest";
+import { connected, whatIfOf } from "../gallery/connected";
 import { Link } from "../src/link";
 import { Shared } from "../src/model/shared";
+import { kernelFor } from "./hosts";
 import { opened, VALUES } from "./opened";
 
 function host(initial: Record<string, unknown> = {}) {
@@ -94,9 +96,28 @@ test("the echo of what the page has said does not undo what it says next", async
   shared.dispose();
 });
 
+test("the quantizer that Python chose before there were panels opens them once they are there", async () => {
+  const spec = { source: "small.onnx", tensors: [VALUES] };
+  const { host: fake, store } = await opened("jupyter", { spec, kernel: kernelFor([VALUES]) });
+  const what_if = {
+    number_format: "integer",
+    bits: 3,
+    symmetric: false,
+    granularity: "per_tensor",
+  };
+  await fake.assign({ what_if });
+  store.select(0);
+  await store.greet();
+  await connected(store);
+  expect(store.fromKernel.isOpen["what-if"].value).toBe(true);
+  expect(whatIfOf(store).parameters.value).toMatchObject({ bits: 3, symmetric: false });
+  store.dispose();
+});
+
 test("a store takes over the range and the quantizer that Python chose", async () => {
   const { host: fake, store } = await opened("jupyter", {
     spec: { source: "small.onnx", tensors: [VALUES] },
+    page: true,
   });
   store.select(0);
   await fake.assign({
@@ -104,13 +125,13 @@ test("a store takes over the range and the quantizer that Python chose", async (
     what_if: { number_format: "integer", bits: 3, symmetric: false, granularity: "per_tensor" },
   });
   await vi.waitFor(() => expect(store.range.chosen.value).toEqual({ low: -1, high: 2 }));
-  expect(store.whatIf.isOpen.value).toBe(true);
-  expect(store.whatIf.parameters.value).toMatchObject({ bits: 3, symmetric: false });
+  expect(store.fromKernel.isOpen["what-if"].value).toBe(true);
+  expect(whatIfOf(store).parameters.value).toMatchObject({ bits: 3, symmetric: false });
   await fake.assign({
     range: null,
     what_if: { number_format: "nf4", bits: 4, granularity: "per_tensor" },
   });
   await vi.waitFor(() => expect(store.range.chosen.value).toBeNull());
-  expect(store.whatIf.parameters.value.bits).toBe(3);
+  expect(whatIfOf(store).parameters.value.bits).toBe(3);
   store.dispose();
 });

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
+import { connected, whatIfOf } from "../gallery/connected";
 import {
   affineScheme,
   bell,
@@ -61,7 +62,12 @@ let element: HTMLElement;
 let store: Store;
 
 beforeEach(async () => {
-  ({ store } = await opened("jupyter", { spec: SPEC, stored: true, selected: "codes.weight" }));
+  ({ store } = await opened("jupyter", {
+    spec: SPEC,
+    stored: true,
+    selected: "codes.weight",
+    page: true,
+  }));
   element = show(store);
   await drawn();
 });
@@ -105,13 +111,13 @@ function figure(name: string): string {
 }
 
 function limits(): { low: number; high: number } {
-  const quantizer = store.whatIf.quantizer.value;
+  const quantizer = whatIfOf(store).quantizer.value;
   if (quantizer === null) throw new Error("there is no quantizer");
   return limitsOf(quantizer);
 }
 
-const quantizer = () => store.whatIf.quantizer.value;
-const parameters = () => store.whatIf.parameters.value;
+const quantizer = () => whatIfOf(store).quantizer.value;
+const parameters = () => whatIfOf(store).parameters.value;
 
 describe("the panel", () => {
   it("is closed at first, stays as it is from tensor to tensor, and is not there without values", async () => {
@@ -332,6 +338,7 @@ describe("channels and groups", () => {
     ({ host, store } = await opened("jupyter", { spec: SPEC, stored: true, kernel }));
     await store.greet();
     store.select(tensor);
+    await connected(store);
     element = show(store);
     await open();
   }
@@ -354,7 +361,7 @@ describe("channels and groups", () => {
     await press("Per channel");
     expect(status()).toBe(" 0 elements looked at");
     expect(element.querySelector(".qw-limit")).toBeNull();
-    await until(() => store.whatIf.effect.value !== null);
+    await until(() => whatIfOf(store).effect.value !== null);
     await drawn();
     expect(asked()).toHaveLength(3);
     expect(asked()[0]).toMatchObject({ granularity: "per_axis", axis: 0, group_size: null });
@@ -388,14 +395,14 @@ describe("channels and groups", () => {
     said = [
       () => {
         // While the kernel works the person goes on.
-        store.whatIf.set({ bits: 3 });
+        whatIfOf(store).set({ bits: 3 });
         return effectSaid(COUNTS, { sqnr_db: 99 });
       },
       () => effectSaid([0, 5, 0, 0, 0, 0, 7, 0]),
     ];
     await openOn(1);
     await press("Per channel");
-    await until(() => store.whatIf.effect.value !== null);
+    await until(() => whatIfOf(store).effect.value !== null);
     await drawn();
     expect(asked().map((one) => one?.bits)).toEqual([8, 3]);
     expect(figure("SQNR")).toBe("21.5 dB");
@@ -410,13 +417,13 @@ describe("channels and groups", () => {
     ];
     await openOn(1);
     await press("Groups");
-    await until(() => store.whatIf.answer.value.trouble !== "");
+    await until(() => whatIfOf(store).answer.value.trouble !== "");
     await drawn();
     expect(status()).toBe(message);
     await new Promise((resolve) => setTimeout(resolve, 300));
     expect(asked()).toHaveLength(1);
     await press("Least error");
-    await until(() => store.whatIf.effect.value !== null);
+    await until(() => whatIfOf(store).effect.value !== null);
     expect(asked()[1]?.range_rule).toBe("mse");
   });
 
@@ -459,7 +466,7 @@ describe("channels and groups", () => {
     await type("Scale", "0.5");
     expect(parameters()).toMatchObject({ granularity: "per_axis", scale: 0.5, low: -64 });
     expect(element.querySelectorAll(".qw-limit").length).toBe(2);
-    await until(() => store.whatIf.effect.value !== null);
+    await until(() => whatIfOf(store).effect.value !== null);
     expect(asked().at(-1)?.scale).toBe(0.5);
   });
 

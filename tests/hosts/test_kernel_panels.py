@@ -91,14 +91,22 @@ def test_they_come_once_and_are_drawn_in_their_places(open_page, models, stored)
     expect(widget.root.get_by_role("grid", name="Channels").get_by_role("row").first).to_be_visible()
     widget.press("Values")
     expect(widget.chart.locator(".qw-reference")).to_be_visible()
+    widget.root.locator(".qw-what-if summary").click()
+    expect(widget.root.locator(".qw-what-if")).to_contain_text("SQNR")
+    limits = widget.chart.locator(".qw-limit")
+    expect(limits).to_have_count(2)
+    assert limits.first.evaluate("e => getComputedStyle(e).cursor") == "ew-resize"
+    expect(widget.root.get_by_label("Copy the histogram")).to_be_visible()
     assert asked.count("panels") == 1
+    assert "what_if" not in asked
 
 
 def test_where_the_page_does_not_let_them_run_a_sentence_says_so_and_the_rest_works(open_page):
     widget, asked = open_page(STRICT)
     widget.wait_until_painted()
-    widget.root.locator(".qw-channels summary").click()
-    for place in (".qw-comparison", ".qw-channels"):
+    for place in (".qw-channels", ".qw-what-if"):
+        widget.root.locator(f"{place} summary").click()
+    for place in (".qw-comparison", ".qw-what-if", ".qw-channels"):
         expect(widget.root.locator(place)).to_contain_text("could not be loaded: the page around does not let it run")
     widget.select("stage1.conv2.weight")
     assert widget.bars() > 20

@@ -1,19 +1,35 @@
-// The panels that only show what a kernel says. They come from the kernel too: a notebook need not keep them.
+// The panels that a notebook need not keep: they come from its kernel. Most of them only show what a kernel says; the
+// page of to_html has the others built in.
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import type { Link } from "../link";
+import type { Scale } from "../marks/scale";
 import type { PanelsReply } from "../wire";
 import type { Figures } from "./figures";
+import type { Histogram } from "./histogram";
 import type { Range } from "./range";
 import type { Store } from "./store";
 import type { Overlay } from "./view";
 
 /** Where such a panel stands; each place has a fold, which is there without a kernel too. */
-export type Place = "explanation" | "comparison" | "channels";
+export type Place = "explanation" | "comparison" | "what-if" | "channels";
+
+/** Where a histogram is drawn: its axis, and the pixels between which its bars stand. */
+export interface Frame {
+  drawn: Histogram;
+  x: Scale;
+  box: { left: number; right: number; top: number; baseline: number };
+}
 
 /** What the rest of the page uses of these panels. A tensor is the one that holds the bytes. */
 export interface KernelPanels {
-  /** Draw what stands in a fold: a node for Preact. */
+  /** What they need beyond styles.css. */
+  readonly styles: string;
+  /** Draw what stands in a fold: a node for Preact, null for what needs a kernel where there is none. */
   draw(place: Place): unknown;
+  /** Draw what lies over the histogram. */
+  drawOver(frame: Frame): unknown;
+  /** Draw what takes the histogram away. */
+  drawCopy(drawn: Histogram): unknown;
   /** How far a tensor is from the reference, as far as that is known. */
   figuresOf(tensor: number): Figures | undefined;
   /** Whether a tensor is still to be compared. */
@@ -26,6 +42,8 @@ export interface KernelPanels {
   readonly isOverlaid: Signal<boolean>;
   /** Open on an element of the selected tensor that lies in a range. */
   explainOneIn(range: Range): void;
+  /** Take over what Python has chosen. */
+  adopt(): void;
   /** Another tensor is selected. */
   forgetTensor(): void;
   /** Another model is open. */
@@ -50,6 +68,7 @@ export class FromKernel {
   readonly isOpen: Readonly<Record<Place, Signal<boolean>>> = {
     explanation: signal(false),
     comparison: signal(true),
+    "what-if": signal(false),
     channels: signal(false),
   };
   private readonly wanted: ReadonlySignal<"now" | "when idle" | "" | false>;
@@ -67,8 +86,9 @@ export class FromKernel {
     this.wanted = computed(() => {
       const isMissing = load && this.panels.value === null && this.trouble.value === "";
       if (!isMissing || link.presence.value !== "online") return "";
-      const { explanation, channels } = this.isOpen;
-      return explanation.value || channels.value ? "now" : isPainted() && "when idle";
+      const { comparison: _, ...opened } = this.isOpen;
+      const isWanted = Object.values(opened).some((one) => one.value);
+      return isWanted ? "now" : isPainted() && "when idle";
     });
     const fetch = () => void this.fetch();
     this.stop = effect(() => {

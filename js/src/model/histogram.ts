@@ -268,7 +268,7 @@ function wholeEdges(edges: Float64Array, first: number, last: number): Float64Ar
 }
 
 function endsOf(edges: Float64Array): Range {
-  return { low: edges[0] ?? 0, high: edges[edges.length - 1] ?? 0 };
+  return { low: edges[0] ?? 0, high: edges.at(-1) ?? 0 };
 }
 
 const sparklines = new WeakMap<Sketched, Float64Array>();

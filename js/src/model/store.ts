@@ -21,7 +21,6 @@ import {
 } from "./tree";
 import { unzip } from "./unzip";
 import { View } from "./view";
-import { WhatIfChoice } from "./what-if";
 
 const DEFAULT_BINS = 50;
 const OPEN_ROWS = 200;
@@ -64,7 +63,6 @@ export class Store {
   readonly presence: ReadonlySignal<Presence>;
   readonly scan: Scan;
   readonly range: RangeChoice;
-  readonly whatIf: WhatIfChoice;
   readonly findings: Findings;
   readonly fromKernel: FromKernel;
   readonly table: Table;
@@ -110,7 +108,7 @@ export class Store {
   /** What is unpacked now: one thing after the other, as they were told. */
   private unpacking: Promise<void> = Promise.resolve();
   private readonly stopSaving: () => void;
-  private readonly shared: readonly Shared[];
+  private readonly shared: Shared;
 
   constructor(
     private readonly link: Link,
@@ -136,16 +134,6 @@ export class Store {
         stored: this.scan.findings.value,
       })),
     );
-    this.whatIf = new WhatIfChoice(
-      link,
-      computed(() => ({
-        tensor: this.scan.original(this.selected.value),
-        shape: this.manifest.value.tensors.shape[this.selected.value] ?? [],
-        sketch: this.sketch.value,
-        scheme: this.schemeOf(this.selected.value),
-        formats: this.manifest.value.number_formats,
-      })),
-    );
     this.fromKernel = new FromKernel(
       this,
       link,
@@ -167,20 +155,12 @@ export class Store {
     link.watch("height", () => this.readLook());
     link.watch("selected", () => this.adoptSelection());
     // After the selection: a range that Python sets beside a new selection belongs to it.
-    this.shared = [
-      new Shared(
-        link,
-        "range",
-        () => this.range.told,
-        (told) => this.range.adopt(told),
-      ),
-      new Shared(
-        link,
-        "what_if",
-        () => this.whatIf.told,
-        (told) => this.whatIf.adopt(told),
-      ),
-    ];
+    this.shared = new Shared(
+      link,
+      "range",
+      () => this.range.told,
+      (told) => this.range.adopt(told),
+    );
     link.watch("_manifest", () => this.inTurn(() => this.readManifest()));
     link.watch("_sketches", () => this.inTurn(() => this.readSketches()));
     this.readLook();
@@ -214,7 +194,6 @@ export class Store {
       this.selected.value = tensor;
       this.range.forget();
       this.view.reset();
-      this.whatIf.forget();
       this.fromKernel.panels.peek()?.forgetTensor();
       this.reveal(tensor);
     });
@@ -238,11 +217,10 @@ export class Store {
 
   dispose(): void {
     this.stopSaving();
-    for (const choice of this.shared) choice.dispose();
+    this.shared.dispose();
     this.scan.dispose();
     this.range.dispose();
     this.findings.dispose();
-    this.whatIf.dispose();
     this.fromKernel.dispose();
     this.table.dispose();
     this.link.dispose();
@@ -299,7 +277,6 @@ export class Store {
         this.range.forget();
         this.view.reset();
         this.view.held.value = null;
-        this.whatIf.forget();
         this.findings.forget();
         this.fromKernel.panels.peek()?.forgetModel();
         this.table.startOver(manifest.reference !== "");
@@ -310,7 +287,8 @@ export class Store {
       this.expanded.value = initiallyExpanded(this.tree.value.root, OPEN_ROWS);
       this.adoptSketches(stored);
       this.adoptSelection();
-      for (const choice of this.shared) choice.adopt();
+      this.shared.adopt();
+      this.fromKernel.panels.peek()?.adopt();
       this.trouble.value = "";
       this.loaded.value = true;
     });

@@ -1,6 +1,6 @@
 // A quantizer that a person thinks of: its parameters, and what it would do to the selected tensor. Where one scale
 // serves the whole tensor the sketch says it; else the kernel, while somebody looks.
-import { computed, type ReadonlySignal, signal } from "@preact/signals";
+import { computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import type { Link } from "../link";
 import type { NumberFormatEntry, SchemeEntry, WhatIf, WhatIfReply } from "../wire";
 import { type ClipRange, curveFor, type Reading, rangeFor, readingOf } from "./clip-range";
@@ -43,7 +43,6 @@ const NO_ANSWER: Answer = { key: "", elements: 0, effect: null, trouble: "" };
 const ASK_AFTER_MS = 200;
 
 export class WhatIfChoice {
-  readonly isOpen = signal(false);
   readonly format: ReadonlySignal<NumberFormatEntry | undefined> = computed(() =>
     this.formatOf(this.chosen.value),
   );
@@ -127,6 +126,7 @@ export class WhatIfChoice {
   constructor(
     private readonly link: Link,
     private readonly of: ReadonlySignal<Subject>,
+    private readonly isOpen: Signal<boolean> = signal(false),
   ) {
     this.dispose = debounced(
       () => [this.key.value, this.link.presence.value],

@@ -1,5 +1,6 @@
 // The bars of the selected tensor: the bin under the pointer, the range that the person drags.
 import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { barsPath } from "../marks/bars";
 import { outlinePath } from "../marks/outline";
@@ -9,7 +10,6 @@ import type { Histogram } from "../model/histogram";
 import type { Range } from "../model/range";
 import type { Store } from "../model/store";
 import type { Overlay } from "../model/view";
-import { ClipLimits } from "./clip-limits";
 import { LandmarkLines, NAMES_HEIGHT, STRIP_HEIGHT, saidAt } from "./landmarks";
 
 const MARGIN = { top: 10, right: 12, bottom: 24, left: 52 };
@@ -65,7 +65,7 @@ export function Chart({ store, drawn }: { store: Store; drawn: Histogram }) {
   const left = MARGIN.left;
   const right = Math.max(width - MARGIN.right, left + 2 * INSET + 1);
   const low = edges[0] ?? 0;
-  const high = edges[edges.length - 1] ?? 1;
+  const high = edges.at(-1) ?? 1;
   const x = warpedScale(drawn.warp, [low, high], [left + INSET, right - INSET], TICKS_APART);
   // As many digits as neighbouring ticks need to differ.
   const tickDigits = Math.max(4, digitsBetween(low, high) - 2);
@@ -254,7 +254,7 @@ export function Chart({ store, drawn }: { store: Store; drawn: Histogram }) {
             store.view.reset();
           }}
         />
-        <ClipLimits store={store} drawn={drawn} x={x} box={box} />
+        {store.fromKernel.panels.value?.drawOver({ drawn, x, box }) as ComponentChildren}
       </svg>
       {bin >= 0 && (
         <Tip
@@ -299,7 +299,7 @@ function Tip({
     ? [drawn.below.subarray(1), drawn.belowErrors.subarray(1)]
     : [drawn.counts, drawn.errors];
   const held = counts[bin] ?? 0;
-  const digits = digitsBetween(edges[0] ?? 0, edges[edges.length - 1] ?? 0);
+  const digits = digitsBetween(edges[0] ?? 0, edges.at(-1) ?? 0);
   const code = codeOf?.(bin);
   const place =
     pixel > width / 2 ? { right: `${width - pixel + 10}px` } : { left: `${pixel + 10}px` };
@@ -405,7 +405,7 @@ function SecondAxis({
   y,
 }: SecondProps) {
   if (second === null) return null;
-  const [one, other] = [second.to(edges[0] ?? 0), second.to(edges[edges.length - 1] ?? 0)];
+  const [one, other] = [second.to(edges[0] ?? 0), second.to(edges.at(-1) ?? 0)];
   const ends = [Math.min(one, other), Math.max(one, other)] as const;
   const count = Math.max(2, Math.floor((right - left) / TICKS_APART));
   const isEven = warp === EVEN || second.name === "level";
@@ -448,7 +448,7 @@ function binAt(edges: Float64Array, number: number): number {
 
 function summary(store: Store, drawn: Histogram): string {
   const name = store.manifest.value.tensors.name[store.selected.value] ?? "";
-  return `Histogram of ${name}: ${count(drawn.total)} ${store.shownSpace.value} from ${measure(drawn.edges[0] ?? 0)} to ${measure(drawn.edges[drawn.edges.length - 1] ?? 0)} in ${drawn.counts.length} bins`;
+  return `Histogram of ${name}: ${count(drawn.total)} ${store.shownSpace.value} from ${measure(drawn.edges[0] ?? 0)} to ${measure(drawn.edges.at(-1) ?? 0)} in ${drawn.counts.length} bins`;
 }
 
 /** Longer counts find no room beside the axis. */

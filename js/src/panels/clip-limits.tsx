@@ -1,16 +1,14 @@
 // On the histogram, while the person thinks of a quantizer: its outermost levels as lines to drag, and what it clips.
 import { useRef } from "preact/hooks";
-import type { Scale } from "../marks/scale";
 import { measure } from "../model/format";
-import type { Histogram } from "../model/histogram";
+import type { Frame } from "../model/from-kernel";
 import { limitsOf } from "../model/quantizer";
 import type { Store } from "../model/store";
+import type { WhatIfChoice } from "../model/what-if";
 
-interface Props {
+interface Props extends Frame {
   store: Store;
-  drawn: Histogram;
-  x: Scale;
-  box: { left: number; right: number; top: number; baseline: number };
+  whatIf: WhatIfChoice;
 }
 
 const GRIP = 5;
@@ -21,10 +19,11 @@ const ENDS = [
 ] as const;
 const AS_VALUES = { scale: 1, zero_point: 0, offset: 0 };
 
-export function ClipLimits({ store, drawn, x, box: { left, right, top, baseline } }: Props) {
+export function ClipLimits({ store, whatIf, drawn, x, box }: Props) {
   const held = useRef<"low" | "high" | null>(null);
-  const { whatIf } = store;
-  const quantizer = whatIf.isOpen.value ? whatIf.quantizer.value : null;
+  const { left, right, top, baseline } = box;
+  const isOpen = store.fromKernel.isOpen["what-if"].value;
+  const quantizer = isOpen ? whatIf.quantizer.value : null;
   const map = store.shownSpace.value === "codes" ? drawn.map : AS_VALUES;
   // Where codes have several scales, their axis has no place for a limit.
   if (quantizer === null || map === null) return null;

@@ -12,6 +12,7 @@ import { bytesOf } from "../model/parameters";
 import { limitsOf } from "../model/quantizer";
 import type { Range } from "../model/range";
 import type { Store } from "../model/store";
+import type { WhatIfChoice } from "../model/what-if";
 import { worstOf } from "../model/worst";
 import { Pairs } from "../parts/pairs";
 import type { Extent } from "../wire";
@@ -24,8 +25,12 @@ const CURVE_REACH = 1 / 8;
 const CURVE_DECIBELS = 24;
 const DIGITS = 4;
 
-export function Figures({ store, effect }: { store: Store; effect: Effect }) {
-  const { whatIf } = store;
+interface Props {
+  store: Store;
+  whatIf: WhatIfChoice;
+}
+
+export function Figures({ store, whatIf, effect }: Props & { effect: Effect }) {
   const { tensors } = store.manifest.value;
   const tensor = store.selected.value;
   const elements = tensors.parameters[tensor] ?? 0;
@@ -91,8 +96,7 @@ export function CodesPicture({ effect: { codes, counts, errors } }: { effect: Ef
   );
 }
 
-export function CurvePicture({ store }: { store: Store }) {
-  const { whatIf } = store;
+export function CurvePicture({ store, whatIf }: Props) {
   const curve = useSignal<Curve | null>(null);
   const { number_format, bits, symmetric, narrow_range } = whatIf.parameters.value;
   // The figures come first: the curve is drawn as soon as the page has shown them.

@@ -61,54 +61,23 @@ function Controls({ store }: { store: Store }) {
           onChoose={(chosen) => store.show(chosen)}
         />
       )}
-      <Choice
-        label="Counts or percent"
-        options={
-          [
-            ["count", "Count"],
-            ["percent", "%"],
-          ] as const
-        }
-        chosen={store.inPercent.value ? "percent" : "count"}
-        onChoose={(chosen) => {
-          store.inPercent.value = chosen === "percent";
-        }}
-      />
-      <Choice
-        label="Linear or logarithmic counts"
-        options={
-          [
-            ["linear", "Linear"],
-            ["log", "Log"],
-          ] as const
-        }
-        chosen={store.logarithmic.value ? "log" : "linear"}
-        onChoose={(chosen) => {
-          store.logarithmic.value = chosen === "log";
-        }}
-      />
+      <Switch label="Counts or percent" off="Count" on="%" isOn={store.inPercent} />
+      <Switch label="Linear or logarithmic counts" off="Linear" on="Log" isOn={store.logarithmic} />
       {sketched !== null && store.histogram.value !== null && (
         <>
           {hasAxisChoice(sketched, scheme, space) && (
-            <Toggle
-              name="Symlog"
+            <Switch
               label="Logarithmic axis on both sides of zero"
+              on="Symlog"
               isOn={view.isSymlog}
             />
           )}
-          <Toggle name="Cumulative" label="Elements up to each edge" isOn={view.isCumulative} />
-          <Toggle name="Marks" label="Marks on the axis" isOn={view.hasLandmarks} />
+          <Switch label="Elements up to each edge" on="Cumulative" isOn={view.isCumulative} />
+          <Switch label="Marks on the axis" on="Marks" isOn={view.hasLandmarks} />
         </>
       )}
       {space === "values" && panels?.overlay.value && (
-        <Choice<"shown" | "hidden">
-          label="Reference over the histogram"
-          options={[["shown", "Reference"]]}
-          chosen={panels.isOverlaid.value ? "shown" : "hidden"}
-          onChoose={() => {
-            panels.isOverlaid.value = !panels.isOverlaid.value;
-          }}
-        />
+        <Switch label="Reference over the histogram" on="Reference" isOn={panels.isOverlaid} />
       )}
       {binned ? (
         <Slider
@@ -128,14 +97,22 @@ function Controls({ store }: { store: Store }) {
   );
 }
 
-function Toggle({ name, label, isOn }: { name: string; label: string; isOn: Signal<boolean> }) {
+interface SwitchProps {
+  label: string;
+  on: string;
+  /** Where it is left out, one button is pressed or not. */
+  off?: string;
+  isOn: Signal<boolean>;
+}
+
+function Switch({ label, on, off = "", isOn }: SwitchProps) {
   return (
-    <Choice<"on" | "off">
+    <Choice
       label={label}
-      options={[["on", name]]}
-      chosen={isOn.value ? "on" : "off"}
-      onChoose={() => {
-        isOn.value = !isOn.value;
+      options={[off, on].filter(Boolean).map((name) => [name, name] as const)}
+      chosen={isOn.value ? on : off}
+      onChoose={(chosen) => {
+        isOn.value = off ? chosen === on : !isOn.value;
       }}
     />
   );

@@ -7,10 +7,9 @@ import { ExplorerPanel } from "./explorer";
 import { FindingsPanel, ModelFindings } from "./findings";
 import { HeaderPanel } from "./header";
 import { HistogramPanel } from "./histogram";
-import { ChannelsFold, ComparisonFold, ExplanationFold } from "./kernel-folds";
+import { ChannelsFold, ComparisonFold, ExplanationFold, WhatIfFold } from "./kernel-folds";
 import { StatisticsPanel } from "./statistics";
 import { TypeChip } from "./tree";
-import { WhatIfPanel } from "./what-if";
 
 export function Panels({ store }: { store: Store }) {
   return (
@@ -52,6 +51,7 @@ function Everything({ store }: { store: Store }) {
     );
   return (
     <>
+      <style>{store.fromKernel.panels.value?.styles}</style>
       <HeaderPanel store={store} />
       {notes.length > 0 && (
         <details class="qw-notes">
@@ -84,7 +84,7 @@ const PANELS = [
   HistogramPanel,
   ExplanationFold,
   ComparisonFold,
-  WhatIfPanel,
+  WhatIfFold,
   ChannelsFold,
   StatisticsPanel,
 ];

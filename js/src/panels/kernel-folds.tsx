@@ -21,6 +21,10 @@ export function ComparisonFold({ store }: { store: Store }) {
   return <KernelFold store={store} place="comparison" name={name} />;
 }
 
+export function WhatIfFold({ store }: { store: Store }) {
+  return store.histogram.value && <KernelFold store={store} place="what-if" name="What if" />;
+}
+
 export function ChannelsFold({ store }: { store: Store }) {
   const tensor = store.selected.value;
   const { shape, parameters } = store.manifest.value.tensors;
@@ -41,10 +45,11 @@ function KernelFold({ store, place, name }: Props) {
     ? `This panel could not be loaded: ${trouble.value}.`
     : store.presence.value === "offline" &&
       "This needs the running notebook: run the cell to see it.";
+  const content = panels.value?.draw(place) as ComponentChildren;
   return (
     <Fold isOpen={isOpen[place]} name={name} class={`qw-statistics qw-${place}`}>
-      {panels.value ? (
-        (panels.value.draw(place) as ComponentChildren)
+      {content ? (
+        content
       ) : sentence ? (
         <p class="qw-quiet">{sentence}</p>
       ) : (

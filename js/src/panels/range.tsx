@@ -16,7 +16,7 @@ export function RangeRow({ store }: { store: Store }) {
     store.range.chosen.value = next.low <= next.high ? next : { low: next.high, high: next.low };
   };
   const edges = drawn.edges;
-  const digits = digitsBetween(edges[0] ?? 0, edges[edges.length - 1] ?? 0);
+  const digits = digitsBetween(edges[0] ?? 0, edges.at(-1) ?? 0);
   const share = counted.count / Math.max(drawn.total, 1);
   return (
     <div class="qw-range">

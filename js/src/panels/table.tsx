@@ -36,19 +36,12 @@ const LOOKS: readonly Look[] = [
   [
     "sqnr_db",
     "SQNR dB",
-    "SQNR: signal to quantization noise in dB, against the reference; ∞ where nothing differs",
+    "SQNR: signal to quantization noise, against the reference",
     72,
     0,
     decibels,
   ],
-  [
-    "cosine",
-    "cosine",
-    "Cosine of the angle to the reference",
-    62,
-    3,
-    (cosine) => cosine.toFixed(6),
-  ],
+  ["cosine", "cosine", "Cosine to the reference", 62, 3, (cosine) => cosine.toFixed(6)],
   [
     "max_error",
     "max error",
@@ -66,8 +59,8 @@ const LOOKS: readonly Look[] = [
   ["maximum", "max", "Largest value", 62, 2, short],
   ["std", "std", "Standard deviation of the values", 56, 3, (std) => measure(std, 3)],
   ["sparsity", "sparsity", "Sparsity: values that are zero", 56, 3, percent],
-  ["saturation", "saturation", "Saturation: codes at either end of their range", 64, 1, percent],
-  ["unused_codes", "unused", "Unused codes: codes of the range that do not occur", 50, 3, count],
+  ["saturation", "saturation", "Saturation: codes at the ends of their range", 64, 1, percent],
+  ["unused_codes", "unused", "Unused codes: those that do not occur", 50, 3, count],
   [
     "effective_bits",
     "eff. bits",

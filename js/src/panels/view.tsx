@@ -1,9 +1,7 @@
 // Under the histogram: the way to show more or less of the axis, to hold what is shown and to take it away.
-import { useSignal } from "@preact/signals";
-import { csvOf } from "../model/csv";
+import type { ComponentChildren } from "preact";
 import type { Histogram } from "../model/histogram";
 import type { Store } from "../model/store";
-import { bitmap, handOver, standalone } from "../parts/picture";
 
 /** What one step shows of what was shown before. */
 export const ZOOM_STEP = 1.6;
@@ -12,7 +10,6 @@ const ACTIONS = [
   ["+", "Show less of the axis (key +)"],
   ["all", "Show the whole axis (key 0)"],
 ] as const;
-const KINDS = { SVG: "image/svg+xml", PNG: "image/png", CSV: "text/csv" };
 
 export function ViewRow({ store, drawn }: { store: Store; drawn: Histogram }) {
   const { view } = store;
@@ -34,7 +31,7 @@ export function ViewRow({ store, drawn }: { store: Store; drawn: Histogram }) {
         ))}
       </fieldset>
       <Hold store={store} />
-      <Copy key={store.selected.value} drawn={drawn} />
+      {store.fromKernel.panels.value?.drawCopy(drawn) as ComponentChildren}
     </div>
   );
 }
@@ -69,38 +66,5 @@ function Hold({ store }: { store: Store }) {
         Hold
       </button>
     </span>
-  );
-}
-
-function Copy({ drawn }: { drawn: Histogram }) {
-  const said = useSignal("");
-  const copy = async (kind: keyof typeof KINDS, svg: SVGSVGElement) => {
-    const ground = getComputedStyle(svg.closest(".qw-root") ?? svg).backgroundColor;
-    const text =
-      kind === "CSV" ? csvOf(drawn) : standalone(svg, ground, ".qw-surface, .qw-hovered");
-    const { width, height } = svg.getBoundingClientRect();
-    const what = kind === "PNG" ? bitmap(text, width, height) : Promise.resolve(new Blob([text]));
-    said.value = await handOver(what, KINDS[kind], `histogram.${kind.toLowerCase()}`);
-  };
-  return (
-    <>
-      <select
-        aria-label="Copy the histogram"
-        onChange={(event) => {
-          const { currentTarget: menu } = event;
-          const svg = menu
-            .closest(".qw-histogram")
-            ?.querySelector<SVGSVGElement>(".qw-chart > svg");
-          if (svg) void copy(menu.value as keyof typeof KINDS, svg);
-          menu.value = "";
-        }}
-      >
-        <option value="">Copy…</option>
-        {Object.keys(KINDS).map((kind) => (
-          <option key={kind}>{kind}</option>
-        ))}
-      </select>
-      <output>{said.value}</output>
-    </>
   );
 }

@@ -2,8 +2,8 @@
 import { count, digitsBetween } from "../model/format";
 import { GROUP_SIZES } from "../model/parameters";
 import type { Store } from "../model/store";
+import type { WhatIfChoice } from "../model/what-if";
 import { Choice } from "../parts/choice";
-import { Fold } from "../parts/fold";
 import { Select } from "../parts/select";
 import { Slider } from "../parts/slider";
 import type { RangeRule, WhatIf } from "../wire";
@@ -24,20 +24,23 @@ const GRANULARITIES: [WhatIf["granularity"], string][] = [
 /** Tenths of a decade, from 10 % outside the range down to 0.001 %. */
 const TAIL_STEPS = 40;
 
-export function WhatIfPanel({ store }: { store: Store }) {
-  if (store.histogram.value === null) return null;
+interface Props {
+  store: Store;
+  whatIf: WhatIfChoice;
+}
+
+export function WhatIfPanel({ store, whatIf }: Props) {
   return (
-    <Fold isOpen={store.whatIf.isOpen} name="What if" class="qw-statistics qw-what-if">
-      <Coding store={store} />
-      <Scaling store={store} />
-      <ByHand store={store} />
-      <Outcome store={store} />
-    </Fold>
+    <>
+      <Coding store={store} whatIf={whatIf} />
+      <Scaling store={store} whatIf={whatIf} />
+      <ByHand whatIf={whatIf} />
+      <Outcome store={store} whatIf={whatIf} />
+    </>
   );
 }
 
-function Outcome({ store }: { store: Store }) {
-  const { whatIf } = store;
+function Outcome({ store, whatIf }: Props) {
   const effect = whatIf.effect.value;
   const { trouble, elements } = whatIf.answer.value;
   const isSketched = whatIf.isSketched.value;
@@ -58,10 +61,10 @@ function Outcome({ store }: { store: Store }) {
   const scales = store.sketch.value?.entry.scale?.count ?? 1;
   return (
     <>
-      <Figures store={store} effect={effect} />
+      <Figures store={store} whatIf={whatIf} effect={effect} />
       <div class="qw-pictures">
         <CodesPicture effect={effect} />
-        {isSketched && <CurvePicture store={store} />}
+        {isSketched && <CurvePicture store={store} whatIf={whatIf} />}
       </div>
       {!isSketched && <p class="qw-quiet">Exact: the kernel has looked at each element.</p>}
       {isSketched && scales > 1 && (
@@ -74,7 +77,7 @@ function Outcome({ store }: { store: Store }) {
 }
 
 /** What the codes are. */
-function Coding({ store: { whatIf, manifest } }: { store: Store }) {
+function Coding({ store: { manifest }, whatIf }: Props) {
   const { number_format, bits, symmetric, narrow_range } = whatIf.parameters.value;
   const format = whatIf.format.value;
   const widths = format?.bits ?? [];
@@ -126,7 +129,7 @@ function Coding({ store: { whatIf, manifest } }: { store: Store }) {
 }
 
 /** What shares a scale, and how its range is found. */
-function Scaling({ store: { whatIf, manifest, selected } }: { store: Store }) {
+function Scaling({ store: { manifest, selected }, whatIf }: Props) {
   const { granularity, axis, group_size, range_rule, percentile } = whatIf.parameters.value;
   const lengths = manifest.value.tensors.shape[selected.value] ?? [];
   const length = lengths[axis ?? 0] ?? 0;
@@ -188,7 +191,7 @@ function Scaling({ store: { whatIf, manifest, selected } }: { store: Store }) {
 }
 
 /** Range, scale and zero point, where one serves all. */
-function ByHand({ store: { whatIf } }: { store: Store }) {
+function ByHand({ whatIf }: { whatIf: WhatIfChoice }) {
   const range = whatIf.range.value;
   const quantizer = whatIf.quantizer.value;
   if (range === null || quantizer === null) return null;
