@@ -138,6 +138,20 @@ def test_a_range_that_clips_nothing_is_never_reported(name, per_axis, scheme, ro
     assert none("saturation", replace(record, quant=quant))
 
 
+def test_the_code_beside_the_lowest_is_an_end_of_symmetric_codes_only():
+    codes = np.ones((60, 70), np.uint8)
+    codes[0] = np.random.default_rng(4).integers(2, 256, 70)
+    codes[0, 0] = 255
+    assert none("saturation", quantized("a.weight", codes, 0.01, np.uint8(0)))
+
+
+@pytest.mark.parametrize("levels", [2, 3, 5, 31])
+def test_values_on_a_coarse_grid_are_not_clipped(levels):
+    steps = np.random.default_rng(levels).integers(0, levels, (60, 70)) / (levels - 1)
+    codes = np.rint(steps * 254 - 127).astype(np.int8)
+    assert none("saturation", quantized("a.weight", codes, 0.01))
+
+
 def test_an_end_that_is_the_zero_point_holds_zeros():
     codes = np.random.default_rng(6).integers(0, 256, (40, 100), dtype=np.uint8)
     codes[:, :30] = 0

@@ -148,8 +148,9 @@ def test_the_gain_for_codes_holds_for_the_floats_that_they_were_made_from(scheme
     assert lower < 10 * np.log10(whole**2 / np.mean(spans**2)) < upper
     stored = (codes - (zero if affine else 0)) * scale
     spans = np.array([range_of(row, affine=affine)[0] for row in stored])
-    assert lower == pytest.approx(10 * np.log10((spans.max() - error) ** 2 / np.mean((spans + error) ** 2)), abs=1e-3)
-    assert upper == pytest.approx(10 * np.log10((spans.max() + error) ** 2 / np.mean((spans - error) ** 2)), abs=1e-3)
+    whole = range_of(stored, affine=affine)[0]
+    assert lower == pytest.approx(10 * np.log10((whole - error) ** 2 / np.mean((spans + error) ** 2)), abs=1e-3)
+    assert upper == pytest.approx(10 * np.log10((whole + error) ** 2 / np.mean((spans - error) ** 2)), abs=1e-3)
 
 
 def test_channels_alike_gain_nothing():
@@ -232,3 +233,17 @@ def test_memory_does_not_grow_with_the_tensor(monkeypatch):
     )
     assert findings(index, "four_bits")
     assert max(np.prod([part.stop - part.start for part in region]) for region in read) <= 1000
+
+
+def test_channels_on_both_sides_of_zero_share_a_range_that_is_wider_than_each():
+    rng = np.random.default_rng(6)
+    values = rng.uniform(0, 1, (64, 16))
+    values[:, 1::2] -= 1
+    values[0, ::2], values[0, 1] = 1, -1.02
+    values[:, 2:] *= 0.7
+    span = values.max() - values.min()
+    scale, zero = span / 255, np.rint(-values.min() / span * 255)
+    codes = np.clip(np.rint(values / scale) + zero, 0, 255).astype(np.uint8)
+    spans = np.maximum(values.max(0), 0) - np.minimum(values.min(0), 0)
+    finding = one("per_channel_gain", quantized("a.weight", codes.T.copy(), scale, np.uint8(zero)))
+    assert finding.numbers["gain_db"] == pytest.approx(10 * np.log10(span**2 / np.mean(spans**2)), abs=0.2)

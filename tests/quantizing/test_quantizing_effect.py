@@ -23,6 +23,14 @@ def decibels(reference, values):
     return 20 * math.log10(torch.linalg.vector_norm(wide) / noise) if noise else math.inf
 
 
+def test_a_huge_element_that_is_clipped_hides_no_rounding_error():
+    small = np.array([0.3, 0.21, -0.17, 0.05, 0.33], np.float32)
+    found = effect_of(tensor_of(np.append(np.float32(1e12), small)), asked(range_rule="manual", low=-0.5, high=0.5))
+    scale = float(found.parameters.scale.item())
+    lost = np.rint(small.astype(np.float64) / scale) * scale - small
+    assert found.rounding_error == pytest.approx(np.square(lost).sum(), rel=1e-9)
+
+
 @pytest.mark.parametrize("name", BITS)
 @pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize("rule", ["min_max", "percentile"])

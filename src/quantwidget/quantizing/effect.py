@@ -135,6 +135,7 @@ class _Found:
     noise: Numbers
     power: float
     product: float
+    rounding_error: float
     clipping_error: float
     clipped: int
     max_error: float
@@ -144,7 +145,7 @@ class _Found:
     def empty(cls, grid: tuple[int, ...], codes: int) -> _Found:
         """Return sums over nothing."""
         counts = np.zeros(codes, np.int64)
-        return cls(np.zeros(grid, np.int64), np.zeros(grid), np.zeros(grid), 0.0, 0.0, 0.0, 0, 0.0, counts)
+        return cls(np.zeros(grid, np.int64), np.zeros(grid), np.zeros(grid), 0.0, 0.0, 0.0, 0.0, 0, 0.0, counts)
 
 
 class _Sums:
@@ -175,6 +176,7 @@ class _Sums:
             noise=summed_products(errors, errors),
             power=float(summed_products(values, values).sum()),
             product=float(summed_products(values, numbers).sum()),
+            rounding_error=float(np.square(errors[~is_clipped]).sum()),
             clipping_error=float(np.square(errors[is_clipped]).sum()),
             clipped=int(np.count_nonzero(is_clipped)),
             max_error=float(np.abs(errors).max()),
@@ -189,6 +191,7 @@ class _Sums:
         everything.noise[place] += found.noise
         everything.power += found.power
         everything.product += found.product
+        everything.rounding_error += found.rounding_error
         everything.clipping_error += found.clipping_error
         everything.clipped += found.clipped
         everything.max_error = max(everything.max_error, found.max_error)
@@ -198,7 +201,6 @@ class _Sums:
         """Return the figures of what has been added up."""
         found, size = self.all, math.prod(self.parameters.shape)
         count, signal, noise = int(found.count.sum()), float(found.signal.sum()), float(found.noise.sum())
-        rounding = max(noise - found.clipping_error, 0.0)
         norms = math.sqrt(signal) * math.sqrt(found.power)
         nbytes = self._nbytes(size)
         some = count or math.nan
@@ -209,7 +211,7 @@ class _Sums:
             sqnr_db=float(_decibels(found.count.sum(), np.float64(signal), np.float64(noise))),
             channel_sqnr_db=_decibels(found.count, found.signal, found.noise).reshape(self.parameters.scale.shape),
             mse=noise / some,
-            rounding_error=rounding if count else math.nan,
+            rounding_error=found.rounding_error if count else math.nan,
             clipping_error=found.clipping_error if count else math.nan,
             clipped_share=found.clipped / some,
             max_error=found.max_error if count else math.nan,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 NAME = "float_weights"
 
 MIN_ELEMENTS = 256
-"""Smaller weights are not worth quantizing."""
+"""Smaller floats are not worth quantizing, and are not counted."""
 
 WARNING_SHARE = 0.1
 """From this share of all weights on, floats decide the size of the file: four or eight times as many bytes each."""
@@ -30,9 +30,13 @@ def check_model(model: OpenModel) -> Iterator[Finding]:
     if not model.is_quantized:
         return
     weights = [
-        tensor for tensor in model.tensors.values() if is_weight(tensor) and tensor.alias_of not in model.tensors
+        tensor
+        for tensor in model.tensors.values()
+        if is_weight(tensor)
+        and tensor.alias_of not in model.tensors
+        and (tensor.quant is not None or tensor.size >= MIN_ELEMENTS)
     ]
-    floats = [tensor for tensor in weights if tensor.quant is None and tensor.size >= MIN_ELEMENTS]
+    floats = [tensor for tensor in weights if tensor.quant is None]
     if not floats:
         return
     elements = sum(tensor.size for tensor in weights)

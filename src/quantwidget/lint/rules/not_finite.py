@@ -26,14 +26,18 @@ def check(evidence: TensorEvidence) -> Iterator[Finding]:
     infinite = found.positive_infinity + found.negative_infinity
     if not found.nan and not infinite:
         return
-    cause = "mend the scales" if evidence.quant is not None else "look for an overflow where the tensor was made"
+    origin = "the scales or codes that give them" if evidence.quant is not None else "an overflow where it was made"
     yield Finding(
         rule=NAME,
         severity="error" if found.nan else "warning",
         tensor=evidence.name,
         sentence=(
-            f"{found.nan:,} of {counted(found.count, 'value')} are NaN and {infinite:,} are infinite: {cause}, since "
-            f"every result that they touch is spoilt."
+            f"Of {counted(found.count, 'value')} {_is(found.nan)} NaN and {_is(infinite)} infinite: look for {origin}, "
+            f"since every result that they touch is spoilt."
         ),
         numbers={"count": found.count, "nan": found.nan, "infinite": infinite},
     )
+
+
+def _is(count: int) -> str:
+    return f"{count:,} {'is' if count == 1 else 'are'}"

@@ -1,6 +1,7 @@
 """A few outliers take up most of the range.
 
-Codes are looked at as distances from the zero point, where there is only one; floats as magnitudes.
+Codes are looked at as distances from the zero point, where there is only one; floats as magnitudes, of which
+the point that 99.9 % do not exceed is rounded up by at most 0.2 %.
 """
 
 from __future__ import annotations

@@ -95,9 +95,12 @@ def _gain_of_codes(scale: float, quant: QuantScheme, zero_point: float | None, c
     middle = 0 if quant.signed else 1 << (quant.bits - 1)
     if zero_point == middle:
         spans, error = channels.absolute_maximum, scale / 2
+        whole = float(spans.max())
     else:
-        spans, error = np.maximum(channels.maximum, 0) - np.minimum(channels.minimum, 0), scale
-    whole, counts = float(spans.max()), channels.count
+        highest, lowest = np.maximum(channels.maximum, 0), np.minimum(channels.minimum, 0)
+        spans, error = highest - lowest, scale
+        whole = float(highest.max() - lowest.min())
+    counts = channels.count
     return _Gain(
         _gain_db(whole, spans, counts),
         _gain_db(whole - error, spans + error, counts) if whole > error else -math.inf,

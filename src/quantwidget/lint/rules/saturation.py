@@ -27,7 +27,9 @@ SHARE = 0.002
 """Calibration by percentile clips 0.1 % on purpose; twice as much is more than that."""
 
 NEIGHBOURS = 4
-"""Codes beside an end whose largest count tells how high the tail is."""
+"""Codes that occur nearest to an end, whose largest count tells how high the tail is.
+
+Values on a coarse grid leave codes between them empty."""
 
 STEEPEST = 2
 """A distribution that is highest at its end may have so many times that count there without clipping."""
@@ -49,8 +51,9 @@ def check(evidence: TensorEvidence) -> Iterator[Finding]:
         return
     scales = math.prod(quant.scale_shape)
     # The lowest code is left out by symmetric schemes.
+    lowest = quant.code_min + (quant.signed and zero_point == 0)
     ends = [
-        *([cells.counts] if zero_point != cells.lower[0] <= quant.code_min + 1 else []),
+        *([cells.counts] if zero_point != cells.lower[0] <= lowest else []),
         *([cells.counts[::-1]] if zero_point != cells.lower[-1] == quant.code_max else []),
     ]
     share = sum(_excess(counts, scales) for counts in ends) / total
@@ -70,4 +73,5 @@ def check(evidence: TensorEvidence) -> Iterator[Finding]:
 
 def _excess(counts: npt.NDArray[np.float64], scales: int) -> float:
     """Return by how much the first code exceeds the tail and one element for each scale."""
-    return max(float(counts[0]) - STEEPEST * float(counts[1 : NEIGHBOURS + 1].max()) - scales, 0.0)
+    tail = counts[1:][counts[1:] > 0][:NEIGHBOURS]
+    return max(float(counts[0]) - STEEPEST * float(tail.max()) - scales, 0.0) if tail.size else 0.0
