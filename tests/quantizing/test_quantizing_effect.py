@@ -26,8 +26,8 @@ def decibels(reference, values):
 def test_a_huge_element_that_is_clipped_hides_no_rounding_error():
     small = np.array([0.3, 0.21, -0.17, 0.05, 0.33], np.float32)
     found = effect_of(tensor_of(np.append(np.float32(1e12), small)), asked(range_rule="manual", low=-0.5, high=0.5))
-    scale = float(found.parameters.scale.item())
-    lost = np.rint(small.astype(np.float64) / scale) * scale - small
+    scale = np.float32(found.parameters.scale.item())
+    lost = (np.rint(small / scale) * scale).astype(np.float64) - small
     assert found.rounding_error == pytest.approx(np.square(lost).sum(), rel=1e-9)
 
 
