@@ -14,6 +14,7 @@ from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING
 
+from marimo_notebook import CONFIG
 from playwright.sync_api import Locator, Page, expect
 from servers import free_port, server
 from widget_page import WidgetPage
@@ -157,13 +158,6 @@ RUN_LAST = """(source) => {
 }"""
 KERNEL = "async (verb) => { await jupyterapp.shell.currentWidget.sessionContext.session.kernel[verb](); }"
 COUNT_CELLS = "() => jupyterapp.shell.currentWidget.content.widgets.length"
-
-MARIMO_CONFIG = """
-[runtime]
-auto_instantiate = true
-[display]
-theme = "system"
-"""
 
 
 class LiveHost:
@@ -418,7 +412,7 @@ class Marimo(LiveHost):
     def served(cls, folder: Path, models: Path, big: Path) -> Iterator[str]:
         settings = {"SETUP": indent(SHARED.strip(), "    "), **_settings(models, big)}
         (folder / "app.py").write_text(_filled(MARIMO_APP, settings))
-        (folder / ".marimo.toml").write_text(MARIMO_CONFIG)
+        (folder / ".marimo.toml").write_text(CONFIG)
         arguments = (
             "--quiet",
             cls.mode,

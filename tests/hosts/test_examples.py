@@ -1,47 +1,21 @@
 """The example notebook in Marimo, both as an app and in the editor, with cells that follow the widget."""
 
 import shutil
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from marimo_notebook import shown
 from playwright.sync_api import expect
-from servers import server
-from widget_page import WidgetPage
 
 pytestmark = pytest.mark.host
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "weight_visualizer.py"
 WEIGHT = "stage3.conv2.weight"
 
-CONFIG = """
-[runtime]
-auto_instantiate = true
-[display]
-theme = "system"
-"""
-
 
 @pytest.fixture(scope="module", params=["run", "edit"])
 def mode(request):
     return request.param
-
-
-@contextmanager
-def shown(folder, file, mode, browser):
-    """Serve a notebook file and open it; afterwards no script has failed for the widget's sake."""
-    (folder / ".marimo.toml").write_text(CONFIG)
-    arguments = ("--quiet", mode, file, "--headless", "--no-token", "--host=127.0.0.1", "--port={port}", "--no-sandbox")
-    with server("marimo", arguments, ready="/health", folder=folder, env={}) as address:
-        context = browser.new_context(viewport={"width": 1280, "height": 1000}, color_scheme="light")
-        errors = []
-        context.on("weberror", lambda error: errors.append(f"{error.error} {error.error.stack}"))
-        context.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page = context.new_page()
-        page.goto(address)
-        yield WidgetPage(page.locator(".qw-root"), lambda theme: page.emulate_media(color_scheme=theme))
-        context.close()
-        assert [text for text in errors if any(word in text for word in ("quantwidget", "qw-", "anywidget"))] == []
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from marimo_notebook import shown
 from playwright.sync_api import expect
-from test_marimo import shown
 
 pytestmark = pytest.mark.host
 
