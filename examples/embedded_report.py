@@ -133,8 +133,13 @@ def _(index):
     ranges = []
     for one in weights:
         stats, weight_codes = one.stats(), one.codes()
-        summed = one.size // max(one.shape[0], 1) if one.shape else 1
-        largest_sum = summed * 255 * max(float(np.abs(weight_codes.astype(np.float64)).max()), 1)
+        # Outputs lie along the axis of the scales; else along the last one of a product of matrices, or the first.
+        is_product = "MatMul" in index.layers[one.layer].op_type
+        axis = (-1 if is_product else 0) if one.quant.axis is None else one.quant.axis
+        summed = one.size // max(one.shape[axis], 1) if one.shape else 1
+        zero_points = np.zeros(1) if one.quant.zero_point is None else np.ravel(one.quant.zero_point)
+        distances = np.abs(weight_codes.astype(np.float64)[..., None] - [zero_points.min(), zero_points.max()])
+        largest_sum = summed * 255 * max(float(distances.max()), 1)
         ranges.append(
             {
                 "weight": one.name,

@@ -201,7 +201,7 @@ def _(scheme):
         zero_points = np.zeros(scheme.scale.size) if scheme.zero_point is None else np.ravel(scheme.zero_point)
         scales = mo.ui.table(
             [
-                {"channel or block": number, "scale": f"{scale:.6g}", "zero point": int(zero_point)}
+                {"channel or block": number, "scale": f"{scale:.6g}", "zero point": f"{zero_point:.6g}"}
                 for number, (scale, zero_point) in enumerate(zip(np.ravel(scheme.scale), zero_points))
             ],
             selection=None,

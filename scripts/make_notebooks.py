@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 
 COLAB = f"""\
 # Only in Colab: fetch the example models, and install the package from the same place.
+import importlib.util
 import os
 import sys
 
-if "google.colab" in sys.modules and not os.path.exists("/content/quantwidget"):
-    !git clone -q --depth 1 --branch {BRANCH} https://github.com/{REPOSITORY} /content/quantwidget
-    !bash /content/quantwidget/.binder/postBuild
+if "google.colab" in sys.modules:
+    if not os.path.exists("/content/quantwidget"):
+        !git clone -q --depth 1 --branch {BRANCH} https://github.com/{REPOSITORY} /content/quantwidget
+    if importlib.util.find_spec("quantwidget") is None:
+        !bash /content/quantwidget/.binder/postBuild
     os.chdir("/content/quantwidget/examples")\
 """
 

@@ -152,6 +152,15 @@ def test_a_reference_that_cannot_be_read_leaves_the_steps(values):
     assert np.float32(steps["= value"][0]) == values.round(1)[0, 1]
 
 
+def test_a_wrong_name_among_the_matches_leaves_the_steps(values):
+    index = model(plain("a", values))
+    session = Session(index, version="1", reference=index, match={"nosuch": "a"})
+    steps = explained(session, [0, 1])
+    assert steps["reference"][0] == "–"
+    assert "nosuch" in steps["reference"][1]
+    assert np.float32(steps["= value"][0]) == values[0, 1]
+
+
 def test_steps_are_there_while_the_tensors_are_being_matched(values, monkeypatch):
     gate = threading.Event()
     monkeypatch.setattr("quantwidget.comparing.match_tensors", lambda *_: gate.wait(30) and match_tensors(*_))

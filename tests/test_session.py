@@ -494,3 +494,28 @@ def test_lint_of_what_cannot_be_read_says_why(session, monkeypatch):
     assert finding["rule"] == "unreadable"
     assert "the file has changed" in finding["sentence"]
     assert ask(session, "lint", tensor=9)[0]["op"] == "error"
+
+
+class Slow(HeldBytes):
+    """Bytes of which the first that are read take until they may be had."""
+
+    def __init__(self, content):
+        super().__init__(content)
+        self.go = threading.Event()
+
+    def view(self, offset, nbytes):
+        assert self.go.wait(60)
+        return super().view(offset, nbytes)
+
+
+def test_a_tensor_that_waits_for_threads_is_in_work():
+    values = np.ones((300, 300), np.float32)
+    slow = Slow(values.tobytes())
+    first = plain("a.weight", values, storage=Storage(slow, DTYPES["float32"], values.shape))
+    session = Session(model(first, plain("b.weight", values)), version="1", threads=1)
+    assert ask(session, "scan", tensors=[0], finer=-1)[0]["in_work"] == 0
+    reply, _ = ask(session, "scan", tensors=[1], finer=-1)
+    assert (reply["in_work"], reply["elements_done"], reply["sketches"]) == (1, 0, [])
+    slow.go.set()
+    while not (reply := ask(session, "scan", tensors=[1], finer=-1)[0])["sketches"]:
+        assert reply["in_work"] == 1

@@ -286,6 +286,25 @@ def test_a_page_holds_what_it_is_asked_to(tmp_path, embed):
     widget.close()
 
 
+def test_a_page_keeps_within_its_bytes_whatever_was_found(tmp_path):
+    widget = qw.QuantWidget(model(*(plain(f"{n}.weight", np.full((30, 30), np.nan, np.float32)) for n in range(150))))
+    path = tmp_path / "page.html"
+    with pytest.raises(ValueError, match=r"takes at least [\d,]+ bytes") as refused:
+        widget.to_html(path, embed=1)
+    least = int(re.search(r"[\d,]+", str(refused.value)).group().replace(",", ""))
+    with pytest.raises(ValueError, match="at least") as refused:
+        widget.to_html(path, embed=least + 100)
+    enough = int(re.search(r"[\d,]+", str(refused.value)).group().replace(",", ""))
+    assert least + 100 < enough < least + 20_000
+    assert widget.to_html(path, embed=enough + 5_000).stat().st_size <= enough + 5_000
+
+
+def test_half_a_character_in_a_name_does_not_keep_a_model_from_being_shown(tmp_path):
+    widget = qw.QuantWidget({"a\ud800.weight": np.ones((4, 4), np.float32)})
+    assert "text/html" in widget._repr_mimebundle_()[0]
+    assert widget.to_html(tmp_path / "page.html").read_bytes().startswith(b"<!doctype html>")
+
+
 @pytest.mark.parametrize("embed", [5, 100_000, True, "everything", 2.5])
 def test_a_page_that_cannot_be_is_refused(widget, tmp_path, embed):
     with pytest.raises(ValueError, match=r"at least [\d,]+ bytes|embed is 'overview', 'sketches' or a number of bytes"):

@@ -23,6 +23,9 @@ export interface Answer<Reply> {
 /** The kernel speaks another protocol: nothing that this page asks will be answered. */
 export class RefusedError extends Error {}
 
+/** No answer will come, and nobody has refused one. */
+export class LostError extends Error {}
+
 interface Waiting {
   op: string;
   resolve(answer: Answer<unknown>): void;
@@ -125,7 +128,7 @@ export class Link {
     for (const [id, { reject }] of [...this.waiting]) {
       if (id >= before) continue;
       this.waiting.delete(id);
-      reject(new Error(reason));
+      reject(new LostError(reason));
     }
     this.watchPatience();
   }
@@ -134,6 +137,7 @@ export class Link {
     clearTimeout(this.patience);
     for (const cleanup of this.cleanups.splice(0)) cleanup();
     this.giveUp("the widget was closed");
+    this.ask = () => Promise.reject(new LostError("the widget was closed"));
   }
 
   private receive(content: unknown, buffers: unknown): void {

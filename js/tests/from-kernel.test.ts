@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { comparedSaid } from "../gallery/comparison";
 import { load as loadHere, panelsOf } from "../gallery/connected";
 import { traitsOf } from "../gallery/make";
@@ -100,6 +100,24 @@ describe("the panels from the kernel", () => {
     await store.greet();
     await settled();
     expect([asked(), texts.length]).toEqual([2, 1]);
+  });
+
+  it("are asked for again when the request was lost", async () => {
+    let times = 0;
+    const { store, host } = await open({
+      said: (request) => (request.op === "panels" && ++times === 1 ? undefined : kernel(request)),
+    });
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    await store.greet();
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect(times).toBe(2);
+    expect(store.fromKernel.trouble.value).toBe("");
+    expect(store.fromKernel.panels.value).not.toBeNull();
+    store.dispose();
+    const before = host.sent.length;
+    await vi.advanceTimersByTimeAsync(600_000);
+    expect(host.sent.length).toBe(before);
+    vi.useRealTimers();
   });
 
   it("do not come to a store that was closed meanwhile", async () => {

@@ -121,14 +121,14 @@ def fallback_html(index: TensorIndex, sketches: Mapping[str, Sketch] | None = No
         f"{'<th>distribution</th>' if sketches else ''}</tr></thead><tbody>"
     )
     rows: list[str] = []
-    room = FALLBACK_BYTES - len(head.encode()) - 100
+    room = FALLBACK_BYTES - len(head.encode(errors="replace")) - 100
     for tensor in index.tensors.values():
         shape = " × ".join(map(str, tensor.shape)) or "scalar"
         cells = [tensor.name, tensor.storage_dtype, shape, f"{tensor.nbytes:,}"]
         if sketches:
             cells.append(_in_blocks(sketches.get(tensor.name)))
         row = f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in cells)}</tr>"
-        room -= len(row.encode())
+        room -= len(row.encode(errors="replace"))
         if room < 0:
             break
         rows.append(row)

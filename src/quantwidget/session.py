@@ -309,7 +309,9 @@ class Session:
                 sketches.append(self._entry(number, work.sketches[number], payload, finer=number == finer))
             if payload.nbytes > REPLY_BYTES:
                 break
-        in_work = next(filter(work.is_begun, jobs), None)
+        # All threads may still be at work for what was asked before.
+        left = [job for job in jobs if not work.is_settled(job)]
+        in_work = next(filter(work.is_begun, left), left[0] if left else None)
         reply = wire.ScanReply(
             id=body["id"],
             protocol=wire.PROTOCOL,
@@ -402,11 +404,13 @@ class Session:
             raise RequestError(str(error)) from error
         steps, is_matched = steps_of(found, tensor), True
         if self._reference is not None:
-            matching = self._matched()
-            is_matched = matching is not None
-            pair = None if matching is None else matching.pairs.get(tensor.name)
-            if pair is not None:
-                steps += steps_to_reference(found, self._reference, pair)
+            try:
+                matching = self._matched()
+                is_matched = matching is not None
+                pair = None if matching is None else matching.pairs.get(tensor.name)
+                steps += [] if pair is None else steps_to_reference(found, self._reference, pair)
+            except Exception as error:  # noqa: BLE001 - the element itself is explained whatever the reference is
+                steps += [wire.StepEntry(name="reference", number="–", words=f"{error}"[:LONGEST_SENTENCE])]
         reply = wire.ExplainReply(id=body["id"], protocol=wire.PROTOCOL, op="explain", complete=is_matched, steps=steps)
         return reply, b""
 

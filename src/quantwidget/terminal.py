@@ -57,20 +57,24 @@ def width_of(text: str) -> int:
 
 
 def cut(text: str, width: int) -> str:
-    """Leave out the middle of a text that takes more columns than there are."""
-    if width_of(text) <= width:
+    """Leave out the middle of a text that takes more columns than there are, or has more marks than letters."""
+    if width_of(text) <= width and len(text) <= 2 * width:
         return text
-    head, tail = "", ""
     room = max(width - 1, 0)
-    for one in text:
-        if width_of(head + one) > room - room // 2:
-            break
-        head += one
-    for one in reversed(text):
-        if width_of(one + tail) > room - width_of(head):
-            break
-        tail = one + tail
+    head = _beginning(text, room - room // 2)
+    tail = _beginning(text[::-1], room - width_of(head))[::-1]
     return f"{head}…{tail}"
+
+
+def _beginning(text: str, width: int) -> str:
+    """Return the first characters that have room, with no more marks above and below them than columns."""
+    taken, marks = 0, 0
+    for place, one in enumerate(text):
+        columns = width_of(one)
+        taken, marks = taken + columns, marks + (columns == 0)
+        if taken > width or marks > width:
+            return text[:place]
+    return text
 
 
 @dataclass(frozen=True)

@@ -283,7 +283,7 @@ class QuantWidget(anywidget.AnyWidget):
         fallback = fallback_html(self._index, self._session.sketches, hint=NO_SCRIPTS)
 
         def page(sketches: bytes) -> bytes:
-            return page_html({**traits, "_sketches": sketches}, title=title, fallback=fallback).encode()
+            return page_html({**traits, "_sketches": sketches}, title=title, fallback=fallback).encode(errors="replace")
 
         room = limit - len(page(b""))
         if room < 0 and is_strict:
@@ -293,7 +293,10 @@ class QuantWidget(anywidget.AnyWidget):
         for part in (1.0, 0.9, 0.5, 0.0):
             made = page(self._packed_sketches(max(room, 0) * part * BASE64_SHARE, in_full=in_full))
             if len(made) <= limit:
-                break
+                return made
+        if is_strict:
+            message = f"a page of this model takes at least {len(made):,} bytes"
+            raise ValueError(message)
         return made
 
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:  # noqa: ANN401, FBT001, FBT002, ARG002 -- as ipywidgets has it

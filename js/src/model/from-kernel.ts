@@ -1,7 +1,7 @@
 // The panels that a notebook need not keep: they come from its kernel. Most of them only show what a kernel says; the
 // page of to_html has the others built in.
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
-import type { Link } from "../link";
+import { type Link, LostError } from "../link";
 import type { Scale } from "../marks/scale";
 import type { PanelsReply } from "../wire";
 import type { Figures } from "./figures";
@@ -60,6 +60,9 @@ export interface KernelModule {
 /** Makes a module of its text. */
 export type Load = (text: string) => Promise<KernelModule>;
 
+/** What is lost while a kernel listens is asked for again; without one the link says so. */
+const RETRY_AFTER_MS = 1000;
+
 export class FromKernel {
   /** Null until they are there. */
   readonly panels: Signal<KernelPanels | null> = signal(null);
@@ -113,8 +116,8 @@ export class FromKernel {
         throw new Error("the kernel has that of another version, reload the page");
       if (!this.isDisposed) this.panels.value = module.connect(this.store, this.link);
     } catch (error) {
-      // Without a kernel the link says so, and they are fetched when it is back.
-      if (this.link.presence.peek() === "online") this.trouble.value = (error as Error).message;
+      if (error instanceof LostError) setTimeout(() => void this.fetch(), RETRY_AFTER_MS);
+      else this.trouble.value = (error as Error).message;
     }
     this.isAsking = false;
   }

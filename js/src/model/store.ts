@@ -138,7 +138,7 @@ export class Store {
       this,
       link,
       load,
-      () => this.sketch.value !== null || this.scan.progress.value.tensorsLeft === 0,
+      () => this.loaded.value && (this.sketch.value !== null || this.isRead.value),
     );
     const { panels } = this.fromKernel;
     this.table = new Table(

@@ -113,6 +113,8 @@ export class WhatIfChoice {
     const format = this.format.value;
     return reading && format ? { reading, format } : null;
   });
+  /** Whether somebody has looked since the tensor was selected. */
+  private isTold = false;
   private readonly lastAnswer = signal(NO_ANSWER);
   /** What is to be asked for; empty while nobody looks, or while the page can tell by itself. */
   private readonly key = computed(() => {
@@ -136,11 +138,12 @@ export class WhatIfChoice {
   }
 
   /**
-   * What Python is told: nothing until somebody looks. With the scale that the page has found by a rule which the
+   * What Python is told: nothing until somebody has looked. With the scale that the page has found by a rule which the
    * sketch follows nearly, so that Python makes just what is shown.
    */
   get told(): WhatIf | null {
-    if (!this.isOpen.value) return null;
+    this.isTold ||= this.isOpen.value;
+    if (!this.isTold) return null;
     const parameters = this.parameters.value;
     const isFound = this.isSketched.value && /percentile|mse/.test(parameters.range_rule);
     const quantizer = isFound && this.quantizer.value;
@@ -208,6 +211,7 @@ export class WhatIfChoice {
     const { range_rule } = this.chosen.peek();
     this.set(range_rule === "manual" ? { ...NOT_BY_HAND, range_rule: "min_max" } : {});
     this.lastAnswer.value = NO_ANSWER;
+    this.isTold = this.isOpen.peek();
   }
 
   private from<Found>(
