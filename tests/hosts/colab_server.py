@@ -11,6 +11,7 @@ import asyncio
 import base64
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ class Kernel:
         )
         self.said: list[dict[str, Any]] = []
         self.listeners: set[Channel] = set()
+        self.questions: set[str] = set()
+        self.is_back = asyncio.Event()
 
     async def start(self) -> None:
         """Start and listen for as long as the program runs."""
@@ -60,6 +63,8 @@ class Kernel:
                 "content": heard["content"],
                 "buffers": [base64.b64encode(buffer).decode() for buffer in heard["buffers"]],
             }
+            if message["parent"] in self.questions:
+                self.is_back.set()
             if message["type"] not in ("status", "execute_input"):
                 self.said.append(message)
             for listener in list(self.listeners):
@@ -72,7 +77,12 @@ class Kernel:
         elif message["type"] == "restart":
             self.said.clear()
             await self.manager.restart_kernel(now=True)
-            await self.client.wait_for_ready(timeout=60)
+            # What the new kernel says is heard in `start` alone: two listeners would take it from each other.
+            self.is_back.clear()
+            while not self.is_back.is_set():
+                self.questions.add(self.client.kernel_info())
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self.is_back.wait(), 1)
             for listener in self.listeners:
                 listener.write_message(json.dumps({"type": "restarted"}))
         else:
